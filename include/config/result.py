@@ -1,0 +1,50 @@
+"""The result of a run: the JSON object that `sluice run --json` prints last and that the DAG publishes."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+RunStatus = Literal["loaded", "nothing_new", "rejected", "failed"]
+
+
+@dataclass(frozen=True)
+class FileCounts:
+    """File versions, counted once each. `waiting` are those left for the next run (younger than `settle`)."""
+
+    discovered: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    skipped: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """Records, counted in what was committed."""
+
+    loaded: int = 0
+    rescued: int = 0
+    quarantined: int = 0
+    late: int = 0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run did. `table_version` is None while the target does not exist; `seconds` is wall time.
+
+    `error` names what went wrong in a rejected or failed run, and is None otherwise.
+    """
+
+    pipeline: str
+    run_id: str
+    status: RunStatus
+    files: FileCounts = field(default_factory=FileCounts)
+    rows: RowCounts = field(default_factory=RowCounts)
+    batches: int = 0
+    table_version: int | None = None
+    schema_version: int | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The contract's JSON object."""
+        return asdict(self)
