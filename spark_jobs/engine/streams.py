@@ -1,0 +1,182 @@
+"""Opening landing files in Python: never blocking, compared with the plan, decompressed by the name's extension as Hadoop does."""
+
+import bz2
+import gzip
+import io
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import IO, cast
+from urllib.parse import urlsplit
+
+from include.config.settings import is_remote
+
+BLOCK = 1 << 20  # bytes a read: larger blocks raise the memory of a probe without making it faster
+CODECS = {".gz": "gzip", ".bz2": "bzip2", ".deflate": "deflate"}
+HADOOP_ONLY = (
+    ".zst",
+    ".lz4",
+    ".snappy",
+    ".lzo",
+)  # Spark would decompress these by name; nothing here can check them yet
+MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"PK\x03\x04": ".zip"}
+UTF8_BOM = b"\xef\xbb\xbf"
+
+
+class BrokenFileError(Exception):
+    """Raised when a file as a whole cannot be read; the text says why."""
+
+
+class SupersededError(Exception):
+    """Raised when a file is no longer the version that was planned."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the plan knows of a file: where it is, its size in bytes and its modification time."""
+
+    uri: str
+    size: int
+    modified_at: datetime
+    etag: str | None = None
+
+
+def open_planned(planned: Planned) -> IO[bytes]:
+    """The raw bytes of the planned version.
+
+    Raises:
+        SupersededError: the file changed since it was planned.
+        BrokenFileError: it vanished, is unreadable or is no regular file.
+    """
+    return _open_remote(planned) if is_remote(planned.uri) else _open_local(planned)
+
+
+def _open_local(planned: Planned) -> IO[bytes]:
+    try:
+        # O_NONBLOCK: a FIFO put in the file's place after discovery must not block the load.
+        descriptor = os.open(planned.uri, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise BrokenFileError("the file vanished after it was planned") from None
+    except OSError as error:
+        raise BrokenFileError(f"the file cannot be opened: {error.strerror}") from None
+    stream = os.fdopen(descriptor, "rb", buffering=BLOCK)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        stream.close()
+        raise BrokenFileError("no longer a regular file")
+    if not same_version(planned, status):
+        stream.close()
+        raise SupersededError(f"{planned.uri} changed after it was planned")
+    return stream
+
+
+def same_version(planned: Planned, status: os.stat_result) -> bool:
+    """True when size and modification time (in microseconds) are those of the plan."""
+    modified = datetime.fromtimestamp(status.st_mtime_ns // 1_000_000_000, UTC).replace(
+        microsecond=status.st_mtime_ns // 1000 % 1_000_000
+    )
+    return status.st_size == planned.size and modified == planned.modified_at
+
+
+def is_unchanged(planned: Planned) -> bool:
+    """True when the file is still the planned version, asked after it was read."""
+    try:
+        open_planned(planned).close()
+    except (SupersededError, BrokenFileError):
+        return False
+    return True
+
+
+def _open_remote(planned: Planned) -> IO[bytes]:
+    import obstore  # noqa: PLC0415  only where a bucket is read: 0.1 s of import otherwise spent on every local run
+    from obstore.store import from_url  # noqa: PLC0415
+
+    parts = urlsplit(planned.uri)
+    store = from_url(f"{parts.scheme}://{parts.netloc}")
+    key = planned.uri[len(f"{parts.scheme}://{parts.netloc}/") :]
+    try:
+        meta = obstore.head(store, key)
+    except FileNotFoundError:
+        raise BrokenFileError("the object vanished after it was planned") from None
+    if meta["size"] != planned.size or (planned.etag and meta["e_tag"] != planned.etag):
+        raise SupersededError(f"{planned.uri} changed after it was planned")
+    return io.BufferedReader(cast(io.RawIOBase, _RemoteRaw(obstore.open_reader(store, key))), BLOCK)
+
+
+class _RemoteRaw(io.RawIOBase):
+    """obstore's reader as a raw stream, for gzip and BufferedReader."""
+
+    def __init__(self, reader: object) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = bytes(self._reader.read(len(buffer)))  # type: ignore[attr-defined]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def blocks(planned: Planned) -> Iterator[bytes]:
+    """The decompressed content in blocks, without a byte order mark.
+
+    Raises:
+        BrokenFileError: the compression is damaged, unknown, or not the one that the name says.
+        SupersededError: the file changed since it was planned.
+    """
+    with open_planned(planned) as raw:
+        suffix = PurePosixPath(planned.uri).suffix
+        _refuse_wrong_magic(raw, suffix)
+        source = _decompressed(raw, suffix)
+        try:
+            first = source.read(BLOCK)
+            yield first.removeprefix(UTF8_BOM)
+            while block := source.read(BLOCK):
+                yield block
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            name = CODECS.get(suffix, "reading")
+            raise BrokenFileError(f"{name} failed: {_decoding_message(error)}") from None
+
+
+def _decoding_message(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return "the compressed data ends too early" if "end-of-stream marker" in text else text
+
+
+def _refuse_wrong_magic(raw: IO[bytes], suffix: str) -> None:
+    head = cast(io.BufferedReader, raw).peek(4)[:4]
+    if suffix in HADOOP_ONLY:
+        raise BrokenFileError(f"compression {suffix} is not supported yet: use .gz or .bz2")
+    for magic, named in MAGIC.items():
+        if head.startswith(magic) and suffix != named:
+            raise BrokenFileError(f"the content is compressed ({named}) but the name does not end in {named}")
+
+
+def _decompressed(raw: IO[bytes], suffix: str) -> IO[bytes]:
+    if suffix == ".gz":
+        return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+    if suffix == ".bz2":
+        return cast(IO[bytes], bz2.BZ2File(raw))
+    if suffix == ".deflate":
+        return io.BytesIO(zlib.decompress(raw.read()))
+    return raw
+
+
+def whole_lines(source: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks that end where a line ends (\\n, \\r\\n or \\r, as Hadoop's line reader has it)."""
+    carry: list[bytes] = []
+    for block in source:
+        # A \r at the end may be half of \r\n: it stays with what follows.
+        cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
+        if not cut:
+            carry.append(block)
+            continue
+        yield b"".join((*carry, block[:cut]))
+        carry = [block[cut:]]
+    if rest := b"".join(carry):
+        yield rest
