@@ -31,7 +31,7 @@ class RowCounts:
 class RunResult:
     """What one run did. `table_version` is None while the target does not exist; `seconds` is wall time.
 
-    `error` names what went wrong in a rejected or failed run, and is None otherwise.
+    `error` names what went wrong in a rejected or failed run, and is None otherwise; `exit_code` is that of the command.
     """
 
     pipeline: str
@@ -44,6 +44,7 @@ class RunResult:
     schema_version: int | None = None
     seconds: float = 0.0
     error: str | None = None
+    exit_code: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """The contract's JSON object."""
