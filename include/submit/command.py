@@ -3,9 +3,9 @@
     setpriv --pdeathsig KILL  flock -n -E 75 -F LOCK  spark-submit ...
 
 Each of them replaces itself by the next (exec; hence flock's -F) and spark-submit by java, so one process id stands for
-all: the death signal asked for by setpriv stays with the JVM, and the open lock is inherited by it and freed by its end
-(whatever ends it). KILL and not TERM: Spark's orderly farewell takes longer than the two seconds after which a retry may
-come, and every state a kill leaves behind is one the next run repairs.
+all: the death signal asked for by setpriv stays with the JVM, and the open lock is inherited by it, freed by its end.
+KILL and not TERM: Spark's orderly farewell takes longer than the two seconds after which a retry may come, and every
+state a kill leaves behind is one the next run repairs.
 
 The signal follows the end of the *thread* that started the process: start jobs from a thread that waits for them.
 """

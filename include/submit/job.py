@@ -106,7 +106,7 @@ def _base_conf(profile: Profile, java: Java) -> dict[str, str]:
         "spark.driver.extraClassPath": class_path,
         "spark.executor.extraClassPath": class_path,
         "spark.driver.extraJavaOptions": java_options(profile, class_archive(java, jars)),
-        # Hadoop's checksumming local file system refuses names with a colon ("Relative path in absolute URI: .a:b.json.crc").
+        # Hadoop's checksumming local file system refuses names with a colon (its .crc file's name is no URI).
         "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
