@@ -38,11 +38,19 @@ class ConfigError(SluiceError):
 
     exit_code = ExitCode.CONFIG
 
-    def __init__(
-        self, message: str, *, remedy: str = "", problems: Sequence[str] = (), **parameters: object
-    ) -> None:
+    def __init__(self, message: str, *, remedy: str = "", problems: Sequence[str] = (), **parameters: object) -> None:
         super().__init__(message, remedy=remedy, **parameters)
         self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        lines = [f"[{self.error_class}] {self.message}", *(f"  {problem}" for problem in self.problems)]
+        if self.remedy:
+            lines.append(f"  What to do: {self.remedy}")
+        return "\n".join(lines)
+
+
+class NotAvailableYet(ConfigError):
+    """Raised when a pipeline asks for what the contract knows and this version cannot execute yet."""
 
 
 class SourceNotFound(SluiceError):

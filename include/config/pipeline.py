@@ -1,0 +1,109 @@
+"""A pipeline file as a typed model: what the user writes, checked. Read it with include.config.reader."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator
+
+from include.config.errors import NotAvailableYet
+from include.config.ingest import ChangedFiles, Check, Ingest, OnError
+from include.config.options import IngestOptions
+from include.config.resources import Resources
+from include.config.section import NOT_EMPTY, Name, Section, Table, Text, not_empty
+from include.config.sections import Cache, CopyInto, Transform
+from include.config.values import did_you_mean, shown
+
+__all__ = [
+    "SECTIONS",
+    "ChangedFiles",
+    "Check",
+    "Ingest",
+    "IngestOptions",
+    "OnError",
+    "Pipeline",
+    "PipelineFile",
+    "Resources",
+    "TableSchedule",
+]
+
+SECTIONS = ("ingest", "copy_into", "transform", "cache")
+PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+CRON_FIELDS = 5
+
+
+class TableSchedule(Section):
+    """Run when all of these tables have changed since the last run."""
+
+    tables: Annotated[tuple[Table, ...], AfterValidator(not_empty), Field(json_schema_extra=NOT_EMPTY)]
+
+
+def _schedule(value: object) -> str | TableSchedule | None:
+    if value is None or value == "none" or isinstance(value, TableSchedule):
+        return None if value == "none" else value
+    if isinstance(value, dict):
+        return TableSchedule.model_validate(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be a cron expression, a preset, none or {{tables: [...]}}, not {shown(value)}")  # noqa: TRY004
+    if value in PRESETS:
+        return value
+    if value.startswith("@"):
+        raise ValueError(f"unknown preset {value}; known: {', '.join(PRESETS)}{did_you_mean(value, list(PRESETS))}")
+    _check_cron(value)
+    return value
+
+
+def _check_cron(expression: str) -> None:
+    # Imported here: most pipelines run by preset or table, and every DAG parse pays for what this module imports.
+    from croniter import CroniterError, croniter  # noqa: PLC0415
+
+    if len(expression.split()) != CRON_FIELDS:
+        raise ValueError(
+            f"must be a cron expression of {CRON_FIELDS} fields, @hourly and the like, or none, not {shown(expression)}"
+        )
+    try:
+        croniter(expression)
+    except CroniterError as error:
+        raise ValueError(f"is not a cron expression: {error}") from error
+
+
+class PipelineFile(Section):
+    """What stands in include/pipelines/NAME.yaml: some keys about the pipeline, and exactly one section."""
+
+    name: Name | None = None
+    description: str = ""
+    schedule: Annotated[
+        str | TableSchedule | None,
+        PlainValidator(_schedule, json_schema_input_type=str | TableSchedule | Literal["none"] | None),
+    ] = None
+    owner: Text = "sluice"
+    tags: tuple[Text, ...] = ()
+    resources: Resources = Resources()
+    ingest: Ingest | None = None
+    copy_into: CopyInto | None = None
+    transform: Transform | None = None
+    cache: Cache | None = None
+
+
+class Pipeline(PipelineFile):
+    """A pipeline and the file it was read from, as include.config.reader builds it: with exactly one section."""
+
+    name: Name
+    file: Path
+
+    @property
+    def section(self) -> str:
+        """The name of its section."""
+        return next(section for section in SECTIONS if getattr(self, section) is not None)
+
+    def ingestion(self) -> Ingest:
+        """The ingest section.
+
+        Raises:
+            NotAvailableYet: the pipeline has another section.
+        """
+        if self.ingest is None:
+            raise NotAvailableYet(
+                f"{self.file}: the section {self.section} of pipeline {self.name} is not executed yet.",
+                remedy="Use an ingest section; the others are checked in shape only.",
+            )
+        return self.ingest
