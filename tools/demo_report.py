@@ -1,0 +1,108 @@
+"""What `make demo` tells at its end: what each pipeline loaded, a few rows, and what to try next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from rich.console import Console
+from rich.table import Table
+
+from include.config.settings import Settings
+from include.ledger.outcomes import read_outcomes
+
+SAMPLE_TABLE = "bronze.flights"
+SAMPLE_COLUMNS = ("time_hour", "carrier", "flight", "origin", "dest", "dep_delay", "tailnum", "_source_file")
+SAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a pipeline has done since it exists, counted from its outcomes."""
+
+    files: int = 0
+    rows: int = 0
+    quarantined: int = 0
+
+    def __sub__(self, earlier: "Totals") -> "Totals":
+        return Totals(self.files - earlier.files, self.rows - earlier.rows, self.quarantined - earlier.quarantined)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One pipeline's part of the demo: what this run added, what stands there now, and the wall seconds of its DAG."""
+
+    pipeline: str
+    added: Totals
+    total: Totals
+    seconds: float
+
+
+def totals(settings: Settings, pipeline: str) -> Totals:
+    """The sums over all outcomes of a pipeline; zeros before its first load."""
+    outcomes = read_outcomes(settings, pipeline, ["status", "rows_loaded", "rows_quarantined"])
+    loaded = pc.equal(outcomes["status"], "loaded")
+    return Totals(
+        files=int(pc.sum(loaded).as_py() or 0),
+        rows=_sum(outcomes, "rows_loaded"),
+        quarantined=_sum(outcomes, "rows_quarantined"),
+    )
+
+
+def _sum(rows: pa.Table, column: str) -> int:
+    return int(pc.sum(rows[column]).as_py() or 0)
+
+
+def print_report(console: Console, settings: Settings, results: list[Loaded]) -> None:
+    """The figures, sample rows of the flights, and the next steps."""
+    console.print(figures_table(results))
+    console.print(sample_table(settings))
+    if any(result.added.files for result in results):
+        console.print(
+            "Each file was loaded once. Run [bold]make demo[/] again: it finds nothing new and loads nothing."
+        )
+    else:
+        console.print("[bold]Nothing new:[/] all files were loaded before, so nothing was loaded again.")
+    console.print(next_steps(settings), highlight=False)
+
+
+def figures_table(results: list[Loaded]) -> Table:
+    """One line a pipeline: this run's files, rows and seconds, and all rows ever loaded."""
+    table = Table(title="What this run loaded", title_justify="left")
+    table.add_column("pipeline")
+    for heading in ("files", "rows", "quarantined", "seconds", "rows so far"):
+        table.add_column(heading, justify="right")
+    for result in results:
+        added = result.added
+        table.add_row(
+            result.pipeline,
+            *(f"{figure:,}" for figure in (added.files, added.rows, added.quarantined)),
+            f"{result.seconds:.1f}",
+            f"{result.total.rows:,}",
+        )
+    return table
+
+
+def sample_table(settings: Settings) -> Table:
+    """The first rows of the flights table, read without Spark."""
+    dataset = DeltaTable(settings.table_root(SAMPLE_TABLE)).to_pyarrow_dataset()
+    rows: list[Mapping[str, object]] = dataset.head(SAMPLE_ROWS, columns=list(SAMPLE_COLUMNS)).to_pylist()
+    table = Table(title=f"{SAMPLE_TABLE}, {len(rows)} of its rows", title_justify="left")
+    for column in SAMPLE_COLUMNS:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if row[column] is None else str(row[column]) for column in SAMPLE_COLUMNS))
+    return table
+
+
+def next_steps(settings: Settings) -> str:
+    """Three things to try, with the paths of this installation."""
+    day = f"{settings.landing}/flights/2013-01-01.json"
+    return (
+        "\n[bold]Try next[/]\n"
+        f"  head -n 100 {day} > {settings.landing}/flights/late.json   # a file lands\n"
+        "  .venv/bin/sluice run flights        # only that one is loaded\n"
+        "  .venv/bin/sluice files flights      # what became of each file\n"
+        "  make ui                             # the same pipelines in Airflow's web interface"
+    )
