@@ -35,7 +35,8 @@ class SparkJob:
     `lock_file` is held by the JVM as long as it lives, so that a table has one writer.
     """
 
-    name: str
+    pipeline: str
+    run_id: str
     master: str
     application: Path
     arguments: tuple[str, ...]
@@ -44,6 +45,11 @@ class SparkJob:
     environment: Mapping[str, str]
     lock_file: Path
     profile: str
+
+    @property
+    def name(self) -> str:
+        """The name of the Spark application."""
+        return f"sluice {self.pipeline}"
 
 
 def plan_job(
@@ -67,7 +73,8 @@ def plan_job(
     }
     public, secrets = split_secrets(conf)
     return SparkJob(
-        name=f"sluice {pipeline.name}",
+        pipeline=pipeline.name,
+        run_id=run_id,
         master=master,
         application=INGEST_APPLICATION,
         arguments=("--pipeline", str(pipeline.file), "--run-id", run_id),

@@ -25,7 +25,7 @@ def run(pipeline: Pipeline, settings: Settings, run_id: str | None = None) -> Ru
         discovery = discover_step(pipeline, settings, run_id)
         code = ExitCode.OK
         if discovery.has_work:
-            code = submit_step(plan_job(pipeline, settings, run_id, discovery.pending_bytes))
+            code = submit_step(plan_job(pipeline, settings, run_id, discovery.pending_bytes), settings)
         return publish_step(pipeline, settings, discovery, code, time.monotonic() - started)
     except SluiceError as error:
         return failed_result(pipeline, run_id, error, time.monotonic() - started)

@@ -28,16 +28,15 @@ def new_run_id() -> str:
 
 
 def discover_step(pipeline: Pipeline, settings: Settings, run_id: str) -> Discovery:
-    """Plan the new file versions, and forget what an earlier attempt of this run said about its failure.
+    """Plan the new file versions; what became of files since the last run is put in order.
 
     Raises:
         SluiceError: the source is not there, its files are refused, or storage failed.
     """
-    clear_failure(settings, pipeline.name, run_id)
     return discover(pipeline, settings, run_id)
 
 
-def submit_step(job: SparkJob) -> ExitCode:
+def submit_step(job: SparkJob, settings: Settings) -> ExitCode:
     """Run the job to its end and say how it ended. What it prints goes to stderr.
 
     A caller that is interrupted (Ctrl-C, SIGTERM turned into an exception) takes the job with it.
@@ -46,6 +45,7 @@ def submit_step(job: SparkJob) -> ExitCode:
         ConfigError, StorageError: the job cannot be started on this machine.
         RestartLoop: the job asked to be started again too often.
     """
+    clear_failure(settings, job.pipeline, job.run_id)
     return from_process(until_done(lambda: _run_once(job)))
 
 
@@ -64,13 +64,13 @@ def _run_once(job: SparkJob) -> int:
             end_process(process)
 
 
-def end_process(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
-    """End a job that is still running: asked first, killed after ten seconds. Nothing happens to one that has ended."""
+def end_process(process: subprocess.Popen[bytes] | subprocess.Popen[str], patience: float = TERM_SECONDS) -> None:
+    """End a job that still runs: asked first, killed after `patience` seconds; nothing if it has ended."""
     if process.poll() is not None:
         return
     process.terminate()
     try:
-        process.wait(TERM_SECONDS)
+        process.wait(patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
