@@ -4,24 +4,64 @@ from collections.abc import Iterator
 
 from include.config.document import Loc
 from include.config.ingest import Ingest
+from include.config.options import IngestOptions
 from include.config.pipeline import Pipeline
+from include.config.spark_options import NARROW_ENCODINGS
 
 EXECUTED_FORMATS = ("json", "csv", "parquet", "text")
+EXECUTED_MODES = ("addNewColumns", "failOnNewColumns", "none")
+LENIENT_JSON = (
+    "allowComments",
+    "allowUnquotedFieldNames",
+    "allowSingleQuotes",
+    "allowNumericLeadingZeros",
+    "allowNonNumericNumbers",
+    "allowBackslashEscapingAnyCharacter",
+    "allowUnquotedControlChars",
+)
+_OPTIONS: Loc = ("ingest", "options")
 
 
 def unavailable(pipeline: Pipeline) -> Iterator[tuple[Loc, str]]:
     """Where the pipeline asks for something that is not executed yet, and what."""
     if pipeline.ingest is None:
         yield (pipeline.section,), "this section is checked in shape and not executed yet"
-    else:
-        yield from _of_ingest(pipeline.ingest)
+        return
+    if pipeline.ingest.checks:
+        yield ("ingest", "checks"), "checks are checked in shape and not executed yet"
+    for name, what in (*_common(pipeline.ingest.options), *_of_reader(pipeline.ingest)):
+        yield (*_OPTIONS, name), what
 
 
-def _of_ingest(ingest: Ingest) -> Iterator[tuple[Loc, str]]:
-    options = ingest.options
-    at: Loc = ("ingest", "options")
+def _common(options: IngestOptions) -> Iterator[tuple[str, str]]:
     if options.format not in EXECUTED_FORMATS:
-        what = f"{options.format} is not executed yet; executed so far: {', '.join(EXECUTED_FORMATS)}"
-        yield (*at, "cloudFiles.format"), what
-    if options.format == "json" and options.reader.get("multiLine") == "true":
-        yield (*at, "multiLine"), "true is not executed yet for json: write one object a line"
+        yield "cloudFiles.format", _only(options.format, EXECUTED_FORMATS)
+    if options.schema_evolution_mode not in EXECUTED_MODES:
+        yield "cloudFiles.schemaEvolutionMode", _only(options.schema_evolution_mode, EXECUTED_MODES)
+    if options.partition_columns:
+        yield "cloudFiles.partitionColumns", "is not executed yet: columns come from the files only"
+    if "rescued_data_column" in options.model_fields_set:
+        yield "rescuedDataColumn", "is not executed yet: records that do not fit the schema are quarantined"
+
+
+def _of_reader(ingest: Ingest) -> Iterator[tuple[str, str]]:
+    kind, reader = ingest.options.format, ingest.options.reader
+    if "lineSep" in reader:
+        yield "lineSep", "is not executed yet: records end where lines end"
+    encodings = ("UTF-8", *NARROW_ENCODINGS) if kind == "csv" else ("UTF-8",)
+    if reader.get("encoding", "UTF-8") not in encodings:
+        yield "encoding", _only(reader["encoding"], encodings)
+    if len(reader.get("sep", ",")) > 1:
+        yield "sep", "of more than one character is not executed yet"
+    if reader.get("wholetext") == "true":
+        yield "wholetext", "true is not executed yet: a line is a record"
+    if kind == "json":
+        if reader.get("multiLine") == "true":
+            yield "multiLine", "true is not executed yet for json: write one object a line"
+        for name in LENIENT_JSON:
+            if reader.get(name) == "true":
+                yield name, "true is not executed yet: other lines than strict JSON are quarantined"
+
+
+def _only(value: str, executed: tuple[str, ...]) -> str:
+    return f"{value} is not executed yet; executed so far: {', '.join(executed)}"

@@ -1,4 +1,4 @@
-"""The exit codes of every command and Spark job: those of sysexits.h that apply here, with the same meaning everywhere."""
+"""The exit codes of every command and Spark job: those of sysexits.h that apply here, each with one meaning."""
 
 from enum import IntEnum
 
@@ -21,12 +21,15 @@ class ExitCode(IntEnum):
         return self in (ExitCode.DEFECT, ExitCode.IO, ExitCode.LOCKED)
 
 
+SIGNALLED = 128  # what shells add to the number of the signal that ended a process
+
+
 def from_process(returncode: int) -> ExitCode:
     """The contract's code for what a child process returned.
 
     A process ended by a signal (negative, or 128 + signal as shells report it) is I/O that may pass: the
     next run resumes where the table stands. Any other unknown code is a defect.
     """
-    if returncode < 0 or 128 < returncode < 160:
+    if returncode < 0 or SIGNALLED < returncode < SIGNALLED + 32:
         return ExitCode.IO
     return ExitCode(returncode) if returncode in set(ExitCode) else ExitCode.DEFECT

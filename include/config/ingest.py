@@ -80,14 +80,28 @@ class Ingest(Section):
     a younger file is left for the next run. `changed_files` says what a path that comes with other content means.
     """
 
-    source: Place
-    table: Table
-    schema_ddl: Text | None = Field(default=None, alias="schema")
+    source: Place = Field(description="A folder under landing/, an absolute path or a URI; read with its sub-folders.")
+    table: Table = Field(description="The Delta table: schema.table under warehouse/, an absolute path or a URI.")
+    schema_ddl: Text | None = Field(
+        default=None, alias="schema", description="The columns as Spark DDL; then nothing is inferred."
+    )
     options: IngestOptions
-    changed_files: ChangedFiles = "append"
-    on_error: Annotated[OnError, PlainValidator(_on_error, json_schema_input_type=_ON_ERROR_SCHEMA)] = OnError()
-    settle: Duration = 0.0
-    checks: Annotated[tuple[Check, ...], AfterValidator(_unique)] = ()
+    changed_files: ChangedFiles = Field(
+        default="append", description="What a path that comes again with other content means."
+    )
+    on_error: Annotated[OnError, PlainValidator(_on_error, json_schema_input_type=_ON_ERROR_SCHEMA)] = Field(
+        default=OnError(),
+        description="What happens to records and files that cannot be read, or a budget such as {quarantine: 1%}.",
+        json_schema_extra={"default": "quarantine"},
+    )
+    settle: Duration = Field(
+        default=0.0,
+        description="A file younger than this is left for the next run.",
+        json_schema_extra={"default": "0s", "examples": ["30s", "5 minutes"]},
+    )
+    checks: Annotated[tuple[Check, ...], AfterValidator(_unique)] = Field(
+        default=(), description="Expectations: a SQL boolean about one record, and what happens where it is false."
+    )
 
     @model_validator(mode="after")
     def _declared_schema(self) -> Self:

@@ -60,6 +60,13 @@ def _character(value: object) -> str:
     return text
 
 
+def _separator(value: object) -> str:
+    text = _text(value).replace("\\t", "\t")
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
 def _file_glob(value: object) -> str:
     text = _filled(value)
     if "/" in text:
@@ -119,6 +126,7 @@ ALWAYS = Kind(_always, {"const": True})
 TEXT = Kind(_text, _TEXT_SCHEMA)
 FILLED = Kind(_filled, {"type": "string", "minLength": 1})
 CHARACTER = Kind(_character, {"type": "string", "maxLength": 2})
+SEPARATOR = Kind(_separator, {"type": "string", "minLength": 1})
 FILE_GLOB = Kind(_file_glob, {"type": "string", "pattern": "^[^/]+$"})
 COUNT = Kind(_count, {"type": "integer", "minimum": 1})
 SIZE = Kind(

@@ -54,7 +54,7 @@ def _schedule(value: object) -> str | TableSchedule | None:
 
 def _check_cron(expression: str) -> None:
     # Imported here: most pipelines run by preset or table, and every DAG parse pays for what this module imports.
-    from croniter import CroniterError, croniter  # noqa: PLC0415
+    from croniter import CroniterError, croniter  # type: ignore[import-untyped]  # noqa: PLC0415
 
     if len(expression.split()) != CRON_FIELDS:
         raise ValueError(
@@ -69,19 +69,22 @@ def _check_cron(expression: str) -> None:
 class PipelineFile(Section):
     """What stands in include/pipelines/NAME.yaml: some keys about the pipeline, and exactly one section."""
 
-    name: Name | None = None
-    description: str = ""
+    name: Name | None = Field(default=None, description="The file's name without .yaml; may be left out.")
+    description: str = Field(default="", description="For people: shown with the DAG.")
     schedule: Annotated[
         str | TableSchedule | None,
         PlainValidator(_schedule, json_schema_input_type=str | TableSchedule | Literal["none"] | None),
-    ] = None
-    owner: Text = "sluice"
-    tags: tuple[Text, ...] = ()
-    resources: Resources = Resources()
-    ingest: Ingest | None = None
-    copy_into: CopyInto | None = None
-    transform: Transform | None = None
-    cache: Cache | None = None
+    ] = Field(
+        default=None,
+        description="Cron, a preset such as @hourly, none, or {tables: [...]}: run when these tables change.",
+    )
+    owner: Text = Field(default="sluice", description="Who is asked when it fails.")
+    tags: tuple[Text, ...] = Field(default=(), description="To find the DAG by.")
+    resources: Resources = Field(default=Resources(), description="Sizes and settings of the Spark job.")
+    ingest: Ingest | None = Field(default=None, description="Files -> Delta.")
+    copy_into: CopyInto | None = Field(default=None, description="COPY INTO statements. Not executed yet.")
+    transform: Transform | None = Field(default=None, description="Delta -> steps -> Delta. Not executed yet.")
+    cache: Cache | None = Field(default=None, description="A snapshot for joins. Not executed yet.")
 
 
 class Pipeline(PipelineFile):

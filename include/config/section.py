@@ -7,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from include.config import values
 
-
 Items = TypeVar("Items", bound=Sized)
 NOT_EMPTY = {"minItems": 1}
 
@@ -45,5 +44,4 @@ Names = Annotated[tuple[Text, ...], AfterValidator(not_empty), Field(json_schema
 Duration = Annotated[
     float,
     BeforeValidator(values.duration, json_schema_input_type=str | int),
-    Field(examples=["30s", "5 minutes"]),
 ]

@@ -53,7 +53,10 @@ class Settings:
         return absolute[len(prefix) :] if absolute.startswith(prefix) else absolute
 
     def table_root(self, table: str) -> str:
-        """The absolute local path or URI of a table: `bronze.flights` is <warehouse>/bronze/flights, a URI or absolute path is itself."""
+        """The absolute local path or URI of a table.
+
+        `bronze.flights` is <warehouse>/bronze/flights; a URI or an absolute path is itself.
+        """
         if is_remote(table):
             return table.rstrip("/")
         if table.startswith(("/", "file:")):
@@ -65,7 +68,10 @@ class Settings:
         return join(self.state, pipeline, *parts)
 
     def lock_file(self, table: str) -> Path:
-        """The local lock file of a target table. Always on this host: the fence across hosts is the table's transaction version."""
+        """The local lock file of a target table.
+
+        Always on this host: the fence across hosts is the table's transaction version.
+        """
         name = self.table_root(table).strip("/").replace("/", "__").replace(":", "_")
         return self.home / "locks" / f"{name[-200:]}.lock"
 
@@ -98,11 +104,18 @@ def load_settings(environ: Mapping[str, str] | None = None, file: Path = SETTING
     """
     env = os.environ if environ is None else environ
     values = _read(file)
-    home = Path(env.get("SLUICE_HOME") or values.get("home") or PROJECT_ROOT / "data").expanduser().absolute()
+    home = Path(str(env.get("SLUICE_HOME") or values.get("home") or PROJECT_ROOT / "data")).expanduser().absolute()
     roots = {key: _root(env.get(f"SLUICE_{key.upper()}") or values.get(key) or str(home / key)) for key in ROOT_KEYS}
     _refuse_nesting(roots)
-    conf = {str(k): str(v) for k, v in dict(values.get("spark_conf") or {}).items()}
-    return Settings(home=home, master=env.get("SLUICE_MASTER") or str(values.get("master") or "local[*]"), spark_conf=conf, **roots)
+    written = values.get("spark_conf") or {}
+    if not isinstance(written, dict):
+        raise ConfigError(
+            f"{file}: spark_conf must hold settings and values, not {written!r}.", remedy="Write name: value."
+        )
+    conf = {str(key): str(value) for key, value in written.items()}
+    return Settings(
+        home=home, master=env.get("SLUICE_MASTER") or str(values.get("master") or "local[*]"), spark_conf=conf, **roots
+    )
 
 
 def _read(file: Path) -> Mapping[str, object]:
@@ -110,10 +123,16 @@ def _read(file: Path) -> Mapping[str, object]:
         return {}
     values = yaml.safe_load(file.read_text()) or {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} must hold keys and values, not {type(values).__name__}.", remedy="See include/settings.yaml in the repository.")
+        raise ConfigError(
+            f"{file} must hold keys and values, not {type(values).__name__}.",
+            remedy="See include/settings.yaml in the repository.",
+        )
     unknown = sorted(set(values) - {"home", "master", "spark_conf", *ROOT_KEYS})
     if unknown:
-        raise ConfigError(f"{file} has unknown keys: {', '.join(unknown)}.", remedy=f"Known keys: home, {', '.join(ROOT_KEYS)}, master, spark_conf.")
+        raise ConfigError(
+            f"{file} has unknown keys: {', '.join(unknown)}.",
+            remedy=f"Known keys: home, {', '.join(ROOT_KEYS)}, master, spark_conf.",
+        )
     return values
 
 

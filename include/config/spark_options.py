@@ -4,10 +4,14 @@ Taken from the option sets in Spark's own JSONOptions, CSVOptions, ParquetOption
 ignores a misspelt option; here each one is in one of the two tables, or is an error.
 """
 
-from include.config.option import CHARACTER, COUNT, FILLED, FLAG, TEXT, ZONE, Option, choice
+from include.config.option import CHARACTER, COUNT, FILLED, FLAG, SEPARATOR, TEXT, ZONE, Option, choice
 
 JSON, CSV, PARQUET, PLAIN = ("json",), ("csv",), ("parquet",), ("text",)
 ROWS = ("json", "csv")
+_WIDE = ("UTF-16", "UTF-16BE", "UTF-16LE", "UTF-32")
+# One byte a character, so that a line's end is the byte that it is in ASCII.
+NARROW_ENCODINGS = ("US-ASCII", "ISO-8859-1", "ISO-8859-15", "windows-1250", "windows-1251", "windows-1252")
+ENCODINGS = ("UTF-8", *NARROW_ENCODINGS, *_WIDE)
 _REBASE = choice("EXCEPTION", "CORRECTED", "LEGACY")
 
 READER_OPTIONS: tuple[Option, ...] = (
@@ -18,7 +22,7 @@ READER_OPTIONS: tuple[Option, ...] = (
     Option("locale", FILLED, "The language of names of days and months, as en-US.", ROWS),
     Option("timeZone", ZONE, "The zone of timestamps that name none; UTC by default.", ROWS),
     Option("enableDateTimeParsingFallback", FLAG, "Also read dates as Spark 1 and 2 did.", ROWS),
-    Option("encoding", FILLED, "The character set.", (*ROWS, "text"), aliases=("charset",)),
+    Option("encoding", choice(*ENCODINGS), "The character set; UTF-8 by default.", ROWS, aliases=("charset",)),
     Option("lineSep", FILLED, "What ends a record, in place of a line's end.", (*ROWS, "text")),
     Option("multiLine", FLAG, "Records may hold line breaks within quotes.", ROWS),
     Option("prefersDecimal", FLAG, "Infer decimals rather than doubles.", JSON),
@@ -31,7 +35,7 @@ READER_OPTIONS: tuple[Option, ...] = (
     Option("allowBackslashEscapingAnyCharacter", FLAG, "Take a backslash before any character.", JSON),
     Option("allowUnquotedControlChars", FLAG, "Take control characters within texts.", JSON),
     Option("header", FLAG, "The first line of each file names its columns; they are matched by name.", CSV),
-    Option("sep", FILLED, "What separates fields; a comma by default.", CSV, aliases=("delimiter",)),
+    Option("sep", SEPARATOR, "What separates fields; a comma by default.", CSV, aliases=("delimiter",)),
     Option("quote", CHARACTER, "What quotes a field; empty turns quoting off.", CSV),
     Option("escape", CHARACTER, "What escapes a quote within a quoted field.", CSV),
     Option("charToEscapeQuoteEscaping", CHARACTER, "What escapes the escape.", CSV),
