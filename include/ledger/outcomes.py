@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake import CommitProperties, Transaction, write_deltalake
 
 from include.config.settings import Settings
+from include.ledger.tables import open_table, storage_errors
 
 OutcomeStatus = Literal["loaded", "quarantined", "superseded"]
 
@@ -45,6 +45,7 @@ QUARANTINE_SCHEMA = pa.schema(
         pa.field("record", pa.int64()),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("raw", pa.string()),
+        pa.field("records", pa.int64(), nullable=False),
         pa.field("batch", pa.int64(), nullable=False),
         pa.field("run_id", pa.string(), nullable=False),
         pa.field("quarantined_at", pa.timestamp("us", "UTC"), nullable=False),
@@ -86,9 +87,9 @@ class FileOutcome:
 class RunFigures:
     """The sums of a run's outcomes: file versions, rows and planned micro-batches that it brought to an end."""
 
-    loaded_files: int = 0
-    quarantined_files: int = 0
-    superseded_files: int = 0
+    files_loaded: int = 0
+    files_quarantined: int = 0
+    files_superseded: int = 0
     rows_loaded: int = 0
     rows_rescued: int = 0
     rows_quarantined: int = 0
@@ -98,24 +99,20 @@ class RunFigures:
     schema_version: int | None = None
 
 
-def open_table(location: str) -> DeltaTable | None:
-    """The Delta table at a path or URI, or None where there is none."""
-    try:
-        return DeltaTable(location)
-    except TableNotFoundError:
-        return None
-
-
 def append_once(location: str, rows: pa.Table, app_id: str, batch: int) -> bool:
     """Append `rows` as transaction `batch` of `app_id`; False when that transaction is in already.
 
     Safe at kill -9: the rows and the transaction number are one commit. Batches of one `app_id` come in rising order.
+
+    Raises:
+        StorageError: the table cannot be read or written.
     """
     table = open_table(location)
     if table is not None and (table.transaction_version(app_id) or 0) >= batch:
         return False
-    properties = CommitProperties(app_transactions=[Transaction(app_id, batch)])
-    write_deltalake(table if table is not None else location, rows, mode="append", commit_properties=properties)
+    with storage_errors("Writing the Delta table", location):
+        properties = CommitProperties(app_transactions=[Transaction(app_id, batch)])
+        write_deltalake(table if table is not None else location, rows, mode="append", commit_properties=properties)
     return True
 
 
@@ -136,7 +133,9 @@ def last_outcome_batch(settings: Settings, pipeline: str) -> int:
     return 0 if table is None else table.transaction_version(f"sluice:{pipeline}:outcomes") or 0
 
 
-def read_outcomes(settings: Settings, pipeline: str, columns: Sequence[str] | None = None, where: Any = None) -> pa.Table:
+def read_outcomes(
+    settings: Settings, pipeline: str, columns: Sequence[str] | None = None, where: Any = None
+) -> pa.Table:
     """The outcomes table (all of its columns, or those named), filtered by a pyarrow dataset expression."""
     table = open_table(settings.state_root(pipeline, "outcomes"))
     if table is None:
@@ -177,9 +176,9 @@ def run_figures(settings: Settings, pipeline: str, run_id: str) -> RunFigures:
         return sum(row[column] for row in rows)
 
     return RunFigures(
-        loaded_files=files("loaded"),
-        quarantined_files=files("quarantined"),
-        superseded_files=files("superseded"),
+        files_loaded=files("loaded"),
+        files_quarantined=files("quarantined"),
+        files_superseded=files("superseded"),
         rows_loaded=total("rows_loaded"),
         rows_rescued=total("rows_rescued"),
         rows_quarantined=total("rows_quarantined"),

@@ -48,8 +48,18 @@ def create_document(location: str, document: Document) -> Document:
         return document
     standing = read_document(location)
     if standing is None:
-        raise StorageError(f"{location} was there and is gone.", remedy="Does something else delete files in the state folder?")
+        raise StorageError(
+            f"{location} was there and is gone.", remedy="Does something else delete files in the state folder?"
+        )
     return standing
+
+
+def delete_document(location: str) -> None:
+    """Remove a document; nothing happens where there is none."""
+    if is_remote(location):
+        _delete_remote(location)
+    else:
+        Path(location).unlink(missing_ok=True)
 
 
 def list_documents(folder: str) -> list[str]:
@@ -109,6 +119,16 @@ def _put_remote(location: str, data: bytes, *, replace: bool) -> bool:
     except AlreadyExistsError:
         return False
     return True
+
+
+def _delete_remote(location: str) -> None:
+    import obstore  # noqa: PLC0415
+
+    store, key = _store_and_key(location)
+    try:
+        obstore.delete(store, key)
+    except FileNotFoundError:
+        return
 
 
 def _list_remote(folder: str) -> list[str]:

@@ -8,7 +8,6 @@ import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import IO, cast
 from urllib.parse import urlsplit
@@ -37,11 +36,11 @@ class SupersededError(Exception):
 
 @dataclass(frozen=True)
 class Planned:
-    """What the plan knows of a file: where it is, its size in bytes and its modification time."""
+    """What the plan knows of a file: where it is, its size in bytes, when it was modified (microseconds since the epoch)."""
 
     uri: str
     size: int
-    modified_at: datetime
+    modified_at: int
     etag: str | None = None
 
 
@@ -76,10 +75,7 @@ def _open_local(planned: Planned) -> IO[bytes]:
 
 def same_version(planned: Planned, status: os.stat_result) -> bool:
     """True when size and modification time (in microseconds) are those of the plan."""
-    modified = datetime.fromtimestamp(status.st_mtime_ns // 1_000_000_000, UTC).replace(
-        microsecond=status.st_mtime_ns // 1000 % 1_000_000
-    )
-    return status.st_size == planned.size and modified == planned.modified_at
+    return status.st_size == planned.size and status.st_mtime_ns // 1000 == planned.modified_at
 
 
 def is_unchanged(planned: Planned) -> bool:

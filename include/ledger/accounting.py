@@ -1,0 +1,191 @@
+"""Accounting of committed batches: for each planned file, the rows that the target and the quarantine table hold of it.
+
+The load calls `account` after each commit of the target; discovery calls `rebuild_missing`, which does the same for batches that
+a kill left without outcomes. Both count what was committed, by delta-rs, without Spark.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder
+
+from include.config.errors import Defect
+from include.config.pipeline import Pipeline
+from include.config.settings import Settings, is_remote
+from include.ledger.attempts import Attempt, AttemptStore, Decision, Fate
+from include.ledger.ledger import read_batches
+from include.ledger.outcomes import (
+    BATCH,
+    SOURCE_FILE,
+    SOURCE_VERSION,
+    FileOutcome,
+    OutcomeStatus,
+    last_outcome_batch,
+    write_outcomes,
+)
+from include.ledger.tables import open_table, storage_errors
+from include.ledger.target import app_id, committed_batch
+from include.ledger.versions import FileVersion, PlannedBatch
+
+HISTORY_SEARCHED = 200  # commits of the target, newest first, in which a batch's own commit is looked for
+STATUS: Mapping[Fate, OutcomeStatus] = {"load": "loaded", "quarantine": "quarantined", "superseded": "superseded"}
+Key = tuple[str, int]
+
+
+class RecordsUnaccounted(Defect):
+    """Raised when a file's records are not what was loaded and quarantined of it."""
+
+
+def account(
+    settings: Settings, pipeline: Pipeline, planned: PlannedBatch, attempt: Attempt, run_id: str
+) -> list[FileOutcome]:
+    """The outcome of each file of a committed batch, written once.
+
+    Raises:
+        StorageError: the target, the quarantine or the outcomes cannot be read or written.
+    """
+    table = _target(settings, pipeline)
+    outcomes = _outcomes(settings, pipeline.name, planned, attempt, run_id, table)
+    write_outcomes(settings, pipeline.name, planned.batch, outcomes)
+    AttemptStore(settings, pipeline.name).end(planned.batch)
+    return outcomes
+
+
+def rebuild_missing(settings: Settings, pipeline: Pipeline, run_id: str) -> int:
+    """Write the outcomes of batches that the target holds and the outcomes table does not; returns how many."""
+    if pipeline.ingest is None:
+        return 0
+    committed = committed_batch(settings, pipeline.ingest.table, app_id(pipeline.name))
+    first = last_outcome_batch(settings, pipeline.name) + 1
+    if first > committed:
+        return 0
+    store = AttemptStore(settings, pipeline.name)
+    for planned in read_batches(settings, pipeline.name, first, committed):
+        account(settings, pipeline, planned, store.read(planned.batch) or Attempt(), run_id)
+    return committed - first + 1
+
+
+def refuse_unaccounted(outcomes: Sequence[FileOutcome]) -> None:
+    """Compare the independent count of each file with what was committed of it.
+
+    Raises:
+        RecordsUnaccounted: they differ; the outcomes are written all the same, and say so.
+    """
+    wrong = [outcome for outcome in outcomes if _unaccounted(outcome)]
+    if wrong:
+        first = wrong[0]
+        raise RecordsUnaccounted(
+            f"{len(wrong)} files are not accounted for; first: {first.path} has {first.records} records, "
+            f"{first.rows_loaded} were loaded and {first.rows_quarantined} quarantined.",
+            remedy="The table holds what is counted as loaded. Please report this with the file.",
+        )
+
+
+def _unaccounted(outcome: FileOutcome) -> bool:
+    return (
+        outcome.status != "superseded"
+        and not outcome.torn
+        and outcome.records is not None
+        and outcome.records != outcome.rows_loaded + outcome.rows_quarantined
+    )
+
+
+def _target(settings: Settings, pipeline: Pipeline) -> DeltaTable:
+    if pipeline.ingest is None:
+        raise Defect(f"Pipeline {pipeline.name} has no ingest section.")
+    location = settings.table_root(pipeline.ingest.table)
+    table = open_table(location)
+    if table is None:
+        raise Defect(f"{location} is not there although a batch was committed to it.")
+    return table
+
+
+def _outcomes(
+    settings: Settings, pipeline: str, planned: PlannedBatch, attempt: Attempt, run_id: str, table: DeltaTable
+) -> list[FileOutcome]:
+    loaded = _rows_loaded(table, planned.batch)
+    refused = _rows_refused(settings, pipeline, planned.batch)
+    version = _version_of(table, pipeline, planned.batch)
+    outcomes = []
+    for file in planned.files:
+        key = (file.path, file.version)
+        decision = attempt.files.get(file.path, Decision("load"))
+        error, quarantined = refused.get(key, (None, 0))
+        rows = loaded.get(key, 0)
+        outcomes.append(
+            FileOutcome(
+                batch=planned.batch,
+                path=file.path,
+                version=file.version,
+                status=STATUS[decision.fate],
+                records=rows + quarantined if decision.records is None else decision.records,
+                rows_loaded=rows,
+                rows_quarantined=quarantined,
+                error=error,
+                torn=decision.fate == "load" and not _unchanged(settings, file),
+                table_version=version,
+                schema_version=attempt.schema_version,
+                run_id=run_id,
+            )
+        )
+    return outcomes
+
+
+def _rows_loaded(table: DeltaTable, batch: int) -> Mapping[Key, int]:
+    query = (
+        f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows FROM target "  # noqa: S608
+        f"WHERE {BATCH} = {batch} GROUP BY {SOURCE_FILE}, {SOURCE_VERSION}"
+    )
+    return {(row["path"], row["version"]): row["rows"] for row in _query(table, "target", query)}
+
+
+def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key, tuple[str, int]]:
+    """For each file with refusals: the first reason, and how many records they stand for."""
+    table = open_table(settings.state_root(pipeline, "quarantine"))
+    if table is None:
+        return {}
+    query = (
+        "SELECT path, version, sum(records) AS records, "
+        "first_value(reason ORDER BY record NULLS FIRST) AS reason, min(record) AS record "
+        f"FROM quarantine WHERE batch = {batch} GROUP BY path, version"  # noqa: S608
+    )
+    return {
+        (row["path"], row["version"]): (_first_error(row), row["records"]) for row in _query(table, "quarantine", query)
+    }
+
+
+def _first_error(row: Mapping[str, Any]) -> str:
+    return str(row["reason"]) if row["record"] is None else f"line {row['record']}: {row['reason']}"
+
+
+def _query(table: DeltaTable, name: str, query: str) -> list[dict[str, Any]]:
+    with storage_errors("Counting rows", table.table_uri):
+        rows: list[dict[str, Any]] = pa.table(QueryBuilder().register(name, table).execute(query)).to_pylist()
+        return rows
+
+
+def _version_of(table: DeltaTable, pipeline: str, batch: int) -> int:
+    """The version of the target whose commit brought the batch; its newest one if that commit is out of the history."""
+    for commit in table.history(HISTORY_SEARCHED):
+        try:
+            note = json.loads(commit.get("userMetadata") or "{}")
+        except ValueError:
+            continue
+        if isinstance(note, dict) and note.get("pipeline") == pipeline and note.get("batch") == batch:
+            return int(commit["version"])
+    return table.version()
+
+
+def _unchanged(settings: Settings, file: FileVersion) -> bool:
+    """False where the file on local disk is no longer the planned version; object stores replace objects whole."""
+    uri = settings.file_uri(file.path)
+    if is_remote(uri):
+        return True
+    try:
+        status = os.stat(uri)  # noqa: PTH116
+    except FileNotFoundError:
+        return True  # taken away after it was read: nothing will follow that could replace it
+    return status.st_size == file.size and status.st_mtime_ns // 1000 == file.modified_at

@@ -1,0 +1,393 @@
+"""One planned micro-batch: probe, decide, quarantine, commit, account.
+
+A batch is done when the target's commit with `txnVersion` = batch is in; everything before it may be repeated, everything after it
+can be rebuilt. Killed at any point, the next run does the same batch again with the same files under the same schema:
+
+| killed after | left behind | on the next run |
+|---|---|---|
+| the attempt's document | a note | the schema version in it is used again |
+| the quarantine's commit | rows of a batch that is not done, which no report shows | they are replaced by this attempt's |
+| the target's commit | no outcomes | discovery counts them from the tables |
+| the outcomes | the attempt's document, a checkpoint one batch behind | ignored; the batch is skipped by its number |
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from include.config.errors import ConfigError, DataRefused, Defect, TableLocked
+from include.config.pipeline import Ingest, Pipeline
+from include.config.settings import Settings, spark_uri
+from include.ledger.accounting import account, refuse_unaccounted
+from include.ledger.attempts import Attempt, AttemptStore, Decision
+from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION, FileOutcome
+from include.ledger.quarantine import Refusal, write_refusals
+from include.ledger.target import app_id
+from include.ledger.versions import FileVersion, PlannedBatch
+from spark_jobs.engine.isolation import Isolation
+from spark_jobs.engine.misfits import find_misfits
+from spark_jobs.engine.probe import FileReport, ProbeTask
+from spark_jobs.engine.readers import (
+    CORRUPT,
+    FILE,
+    BatchFile,
+    drift,
+    infer_schema,
+    read_files,
+    refuse_parquet_drift,
+    spark_names,
+)
+from spark_jobs.engine.records import spec_of
+from spark_jobs.engine.schemas import SchemaStore, SchemaVersion, evolved, parse_ddl, refuse_bad_names, with_hints
+from spark_jobs.engine.streams import Planned
+from spark_jobs.engine.watchdog import Watchdog
+from spark_jobs.engine.workers import ProbePool
+
+log = logging.getLogger(__name__)
+
+MISFIT = "SLUICE_MISFIT"
+UNREADABLE = re.compile(r"FAILED_READ_FILE[.\w]*\].*? file (?P<file>\S.*?)\.  ?SQLSTATE", re.DOTALL)
+LOST_RACE = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A batch between its plan and its commit: what is read, what is left out and why, which records do not fit."""
+
+    planned: PlannedBatch
+    schema: SchemaVersion
+    readable: Sequence[BatchFile]
+    left_out: Mapping[str, FileReport]
+    misfits: Sequence[Refusal] = ()
+    tried: bool = False  # Spark has looked for misfits: they are filtered, no longer an error
+
+    def without(self, path: str, reason: str) -> "Work":
+        """The same work, one file less."""
+        out = next(file for file in self.readable if file.path == path)
+        report = replace(out.report, verdict="broken", reason=reason)
+        return replace(
+            self,
+            readable=[file for file in self.readable if file.path != path],
+            left_out={**self.left_out, path: report},
+            misfits=[refusal for refusal in self.misfits if refusal.path != path],
+        )
+
+    def refused_records(self) -> int:
+        """How many records of readable files are refused."""
+        return len(self.misfits) + sum(len(file.report.bad) for file in self.readable)
+
+
+@dataclass
+class BatchLoader:
+    """Loads planned micro-batches of one pipeline, one after the other."""
+
+    spark: SparkSession
+    pipeline: Pipeline
+    ingest: Ingest
+    settings: Settings
+    run_id: str
+    pool: ProbePool
+    outcomes: list[FileOutcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.attempts = AttemptStore(self.settings, self.pipeline.name)
+        self.schemas = SchemaStore(self.settings, self.pipeline.name)
+
+    def load(self, planned: PlannedBatch) -> list[FileOutcome]:
+        """Bring one batch to its commit and account for it.
+
+        Raises:
+            DataRefused: the pipeline's rules stop it; nothing of the batch is in the target.
+            TableLocked: another process committed to the target as this pipeline.
+        """
+        started = time.monotonic()
+        attempt = self.attempts.begin(planned.batch)
+        with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
+            work = self._prepare(planned, attempt)
+            attempt = replace(attempt, schema_version=work.schema.number)
+            if attempt.isolate:
+                work, attempt = self._isolated(work, attempt)
+            attempt = self._commit(work, attempt)
+        outcomes = account(self.settings, self.pipeline, planned, attempt, self.run_id)
+        self.outcomes.extend(outcomes)
+        _report(planned, outcomes, time.monotonic() - started)
+        refuse_unaccounted(outcomes)
+        return outcomes
+
+    # ---- before the first write
+
+    def _prepare(self, planned: PlannedBatch, attempt: Attempt) -> Work:
+        known = self._known_schema()
+        reports = self._probe(planned, known)
+        files = [self._batch_file(file, report) for file, report in zip(planned.files, reports, strict=True)]
+        readable = [file for file in files if file.report.verdict == "ok"]
+        left_out = {file.path: file.report for file in files if file.report.verdict != "ok"}
+        schema = known or self._first_schema(readable)
+        work = Work(planned, schema, readable, left_out)
+        for path, reason in attempt.excluded.items():
+            if path not in work.left_out:
+                work = work.without(path, reason)
+        self._refuse_drift(work)
+        return work
+
+    def _known_schema(self) -> SchemaVersion | None:
+        latest = self.schemas.latest()
+        if latest is not None:
+            return evolved(self.spark, self.schemas, latest, self.ingest)
+        if self.ingest.schema_ddl is None:
+            return None
+        declared = parse_ddl(self.spark, self.ingest.schema_ddl, "ingest.schema")
+        return self.schemas.add(1, with_hints(self.spark, declared, self.ingest), "declared", [])
+
+    def _first_schema(self, readable: Sequence[BatchFile]) -> SchemaVersion:
+        full = [file for file in readable if file.report.records != 0]
+        if not full:
+            return self.schemas.get(0)
+        inferred = with_hints(self.spark, infer_schema(self.spark, self.ingest, full), self.ingest)
+        if not inferred.names:
+            raise ConfigError(
+                f"No column could be inferred from {full[0].path} and {len(full) - 1} more files.",
+                remedy="Declare the columns: ingest.schema.",
+            )
+        refuse_bad_names(inferred, full[0].path)
+        return self.schemas.add(1, inferred, "inferred", [file.path for file in full])
+
+    def _probe(self, planned: PlannedBatch, known: SchemaVersion | None) -> list[FileReport]:
+        spec = spec_of(json.loads(known.schema.json())) if known else None
+        tasks = [
+            ProbeTask(file.path, self._planned(file), self.ingest.options.format, spec, self.ingest.options.reader)
+            for file in planned.files
+        ]
+        return self.pool.map(tasks)
+
+    def _planned(self, file: FileVersion) -> Planned:
+        return Planned(self.settings.file_uri(file.path), file.size, file.modified_at, file.etag)
+
+    def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
+        if report.verdict == "ok" and self.ingest.options.format == "csv" and (wrong := _wrong_header(report.shape)):
+            report = replace(report, verdict="broken", reason=wrong)
+        return BatchFile(file.path, file.version, self._planned(file), report)
+
+    def _refuse_drift(self, work: Work) -> None:
+        names = set(work.schema.schema.names)
+        for file in work.readable:
+            for key, record in file.report.unknown.items():
+                raise drift(file.path, key, record, f"{key} string")
+            if self.ingest.options.format == "csv":
+                for name in file.report.shape:
+                    if name not in names:
+                        raise drift(file.path, name, None, f"{name} string")
+        if self.ingest.options.format == "parquet":
+            refuse_parquet_drift(self.spark, work.schema.schema, work.readable)
+
+    def _isolated(self, work: Work, attempt: Attempt) -> tuple[Work, Attempt]:
+        isolation = Isolation(self.spark, self.ingest, work.schema.schema, self.attempts)
+        attempt, unreadable = isolation.check(work.planned.batch, attempt, work.readable)
+        for path, reason in unreadable.items():
+            work = work.without(path, reason)
+        return work, attempt
+
+    # ---- the commits
+
+    def _commit(self, work: Work, attempt: Attempt) -> Attempt:
+        """Quarantine first, target last; what Spark finds on the way is left out and the two are written again."""
+        for _ in range(len(work.planned.files) + 2):
+            work = self._under_policy(work)
+            attempt = replace(attempt, files=_decisions(work))
+            self.attempts.write(work.planned.batch, attempt)
+            planned_at = work.planned.planned_at
+            refusals = _refusals(work)
+            write_refusals(self.settings, self.pipeline.name, work.planned.batch, refusals, self.run_id, planned_at)
+            try:
+                self._write_target(work)
+            except (Py4JJavaError, PySparkException) as error:
+                work = self._without_cause(work, error)
+            else:
+                return attempt
+        raise Defect(f"Batch {work.planned.batch} failed once for each of its files and once more.")
+
+    def _under_policy(self, work: Work) -> Work:
+        """Apply `on_error`: refuse the batch, or leave out each file that has a refused record."""
+        rule = self.ingest.on_error
+        refused = work.refused_records()
+        broken = [report for report in work.left_out.values() if report.verdict == "broken"]
+        if rule.policy == "abort" and (refused or broken):
+            raise self._refusal(work, "on_error: abort")
+        if rule.max_records is not None and refused > rule.max_records:
+            raise self._refusal(work, f"the budget of {rule.max_records} records")
+        if rule.max_ratio is not None and refused > rule.max_ratio * _records(work):
+            raise self._refusal(work, f"the budget of {rule.max_ratio:.2%} of {_records(work)} records")
+        if rule.policy == "skip_file":
+            for path, reason in _first_refusals(work).items():
+                work = work.without(path, f"skip_file: {reason}")
+        return work
+
+    def _refusal(self, work: Work, rule: str) -> DataRefused:
+        reasons = {**{path: report.reason for path, report in work.left_out.items()}, **_first_refusals(work)}
+        path, reason = next(iter(reasons.items()))
+        return DataRefused(
+            f"{rule}: {work.refused_records()} records of {len(reasons)} files do not fit; first: {path}, {reason}. "
+            f"Nothing of batch {work.planned.batch} was loaded.",
+            remedy="Mend the files, or set on_error: quarantine to load the rest.",
+            path=path,
+        )
+
+    def _write_target(self, work: Work) -> None:
+        batch = work.planned.batch
+        note = {"pipeline": self.pipeline.name, "batch": batch, "run_id": self.run_id}
+        writer = (
+            self._target_frame(work)
+            .write.format("delta")
+            .option("txnAppId", app_id(self.pipeline.name))
+            .option("txnVersion", batch)
+            .option("userMetadata", json.dumps(note))
+            .option("mergeSchema", "true")
+        )
+        replaced = self._replaced_paths(work)
+        if replaced:
+            # One commit: the rows of the older versions go and those of the new one come.
+            writer = writer.mode("overwrite").option("replaceWhere", f"{SOURCE_FILE} IN ({', '.join(replaced)})")
+        else:
+            writer = writer.mode("append")
+        log.info("batch %d: committing to %s", batch, self.ingest.table)
+        writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
+
+    def _replaced_paths(self, work: Work) -> list[str]:
+        """SQL literals of the readable files whose older versions go. A broken new version leaves the older rows standing."""
+        actions = {file.path: file.action for file in work.planned.files}
+        return [_sql_literal(file.path) for file in work.readable if actions[file.path] == "replace"]
+
+    def _target_frame(self, work: Work) -> DataFrame:
+        """The rows of the commit: the schema's columns, then where each row is from."""
+        columns = [f"`{name}`" for name in work.schema.schema.names]
+        origin = [SOURCE_FILE, SOURCE_VERSION]
+        full = [file for file in work.readable if file.report.records != 0]
+        if full:
+            records = self._with_origin(self._fitting(work, full), full)
+        else:
+            empty = self.spark.createDataFrame([], work.schema.schema)
+            records = empty.withColumns({SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)})
+        planned_at = F.timestamp_micros(F.lit(work.planned.planned_at))
+        return records.select(
+            *columns, *origin, planned_at.alias(INGESTED_AT), F.lit(work.planned.batch).cast("bigint").alias(BATCH)
+        )
+
+    def _fitting(self, work: Work, files: Sequence[BatchFile]) -> DataFrame:
+        frame = read_files(self.spark, self.ingest, work.schema.schema, files)
+        if work.tried:
+            return frame.where(F.col(CORRUPT).isNull())
+        # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then are
+        # the records looked at one by one.
+        stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
+        return frame.where(F.when(F.col(CORRUPT).isNotNull(), stop).otherwise(F.lit(True)))
+
+    def _with_origin(self, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
+        names = spark_names(self.spark, files)
+        rows = [(name, file.path, file.version) for name, file in zip(names, files, strict=True)]
+        origin = self.spark.createDataFrame(rows, f"name string, {SOURCE_FILE} string, {SOURCE_VERSION} int")
+        joined = frame.join(F.broadcast(origin), frame[FILE] == origin["name"], how="left")
+        unnamed = F.raise_error(F.concat(F.lit("no planned file is named "), F.col(FILE)))
+        return joined.withColumn(SOURCE_FILE, F.coalesce(F.col(SOURCE_FILE), unnamed))
+
+    # ---- what Spark finds that the probe did not
+
+    def _without_cause(self, work: Work, error: Exception) -> Work:
+        """The work without what made Spark fail.
+
+        Raises:
+            TableLocked, or the error itself where no file is its cause.
+        """
+        text = str(error)
+        if MISFIT in text and not work.tried:
+            return self._with_misfits(work)
+        if any(mark in text for mark in LOST_RACE):
+            raise TableLocked(
+                f"Another process committed to {self.ingest.table} as {self.pipeline.name}.", remedy="Run again."
+            ) from error
+        if found := UNREADABLE.search(text):
+            names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
+            if file := names.get(found["file"]):
+                log.warning("%s cannot be read: %s", file.path, _root_cause(text))
+                return work.without(file.path, f"Spark cannot read it: {_root_cause(text)}")
+        raise error
+
+    def _with_misfits(self, work: Work) -> Work:
+        log.info("batch %d: some records do not fit the schema; looking for them", work.planned.batch)
+        full = [file for file in work.readable if file.report.records != 0]
+        frame = read_files(self.spark, self.ingest, work.schema.schema, full)
+        by_name = dict(zip(spark_names(self.spark, full), full, strict=True))
+        misfits = find_misfits(frame, by_name, work.schema.schema, self.ingest)
+        return replace(work, misfits=misfits, tried=True)
+
+
+def _wrong_header(header: Sequence[str]) -> str:
+    if "" in header:
+        return f"the header has no name for column {list(header).index('') + 1}"
+    twice = sorted({name for name in header if list(header).count(name) > 1})
+    return f"the header names {', '.join(map(repr, twice))} more than once" if twice else ""
+
+
+def _decisions(work: Work) -> dict[str, Decision]:
+    read = {file.path: Decision("load", file.report.records) for file in work.readable}
+    out = {
+        path: Decision("superseded" if report.verdict == "superseded" else "quarantine", report.records)
+        for path, report in work.left_out.items()
+    }
+    return {**read, **out}
+
+
+def _refusals(work: Work) -> list[Refusal]:
+    versions = {file.path: file.version for file in work.planned.files}
+    whole = [
+        Refusal(path, versions[path], report.reason, records=report.records or 0)
+        for path, report in work.left_out.items()
+        if report.verdict == "broken"
+    ]
+    single = [
+        Refusal(file.path, file.version, bad.reason, bad.record, bad.raw.decode("utf-8", "backslashreplace"))
+        for file in work.readable
+        for bad in file.report.bad
+    ]
+    return [*whole, *single, *work.misfits]
+
+
+def _first_refusals(work: Work) -> dict[str, str]:
+    """For each readable file with refused records: where the first is, and why."""
+    first = {
+        file.path: (file.report.bad[0].record, file.report.bad[0].reason) for file in work.readable if file.report.bad
+    }
+    for refusal in work.misfits:
+        first.setdefault(refusal.path, (refusal.record or 0, refusal.reason))
+    return {path: f"line {record}: {reason}" for path, (record, reason) in first.items()}
+
+
+def _records(work: Work) -> int:
+    return sum(file.report.records or 0 for file in work.readable)
+
+
+def _sql_literal(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _root_cause(text: str) -> str:
+    causes = re.findall(r"^Caused by: (?:[\w.$]+\.)?(\w+: .*)$", text, re.MULTILINE)
+    return (causes[-1] if causes else text.strip().splitlines()[0])[:300]
+
+
+def _report(planned: PlannedBatch, outcomes: Sequence[FileOutcome], seconds: float) -> None:
+    loaded = sum(outcome.rows_loaded for outcome in outcomes)
+    refused = sum(outcome.rows_quarantined for outcome in outcomes)
+    broken = sum(outcome.status == "quarantined" for outcome in outcomes)
+    log.info(
+        "batch %d: %d files, %.1f MB, %d rows loaded, %d records and %d files quarantined, %.1f s",
+        planned.batch, len(planned.files), planned.size / 1e6, loaded, refused, broken, seconds,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+"""Reading the files of a batch one by one, each noted before and after, so that one which hangs or ends the JVM is named."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
+
+from include.config.pipeline import Ingest
+from include.ledger.attempts import Attempt, AttemptStore
+from spark_jobs.engine.readers import BatchFile, read_files
+
+
+class Isolation:
+    """Reads each file by itself into nothing."""
+
+    def __init__(self, spark: SparkSession, ingest: Ingest, schema: StructType, attempts: AttemptStore) -> None:
+        self._spark = spark
+        self._ingest = ingest
+        self._schema = schema
+        self._attempts = attempts
+
+    def check(self, batch: int, attempt: Attempt, files: Sequence[BatchFile]) -> tuple[Attempt, dict[str, str]]:
+        """The attempt with what was learnt, and the reason for each file that cannot be read."""
+        unreadable: dict[str, str] = {}
+        for file in files:
+            if file.path in attempt.good or file.report.records == 0:
+                continue
+            attempt = replace(attempt, checking=file.path)
+            self._attempts.write(batch, attempt)
+            if reason := self._failure(file):
+                unreadable[file.path] = reason
+                attempt = replace(attempt, checking=None)
+            else:
+                attempt = replace(attempt, checking=None, good=(*attempt.good, file.path))
+        self._attempts.write(batch, attempt)
+        return attempt, unreadable
+
+    def _failure(self, file: BatchFile) -> str:
+        """Why Spark cannot read the file, or "" if it can."""
+        try:
+            frame = read_files(self._spark, self._ingest, self._schema, [file])
+            frame.write.format("noop").mode("overwrite").save()
+        except (Py4JJavaError, PySparkException) as error:
+            return f"Spark cannot read it: {str(error).strip().splitlines()[0][:300]}"
+        return ""

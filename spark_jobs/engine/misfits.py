@@ -1,0 +1,146 @@
+"""Records that Spark's reader marks as not fitting, and why in words: the first column whose text or JSON value is not of the column's type.
+
+Spark's readers only say that a record is corrupt. These run on the few records that are, in the driver, and decide nothing.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import (
+    BooleanType,
+    ByteType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    ShortType,
+    StringType,
+    StructType,
+    TimestampType,
+)
+
+from include.config.pipeline import Ingest
+from include.ledger.quarantine import Refusal
+from spark_jobs.engine.readers import CORRUPT, FILE, BatchFile
+from spark_jobs.engine.streams import blocks, whole_lines
+
+MAX_SHOWN = 80  # characters of a value in a reason; the raw record is beside it
+BITS: Mapping[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
+
+
+def explain_json(raw: str, schema: StructType) -> str:
+    """Why a JSON line does not fit."""
+    try:
+        record = json.loads(raw)
+    except ValueError as error:
+        return f"not valid JSON: {error}"
+    if not isinstance(record, dict):
+        return "not a JSON object"
+    for field in schema:
+        value = record.get(field.name)
+        if value is not None and not _json_fits(value, field.dataType):
+            return _misfit(field.name, json.dumps(value), field.dataType)
+    return "a value does not fit the schema"
+
+
+def explain_csv(raw: str, header: Sequence[str], schema: StructType, options: Mapping[str, str]) -> str:
+    """Why a CSV line does not fit: its number of fields, or the first field that is not of its column's type."""
+    delimiter = options.get("sep", options.get("delimiter", ","))
+    values = next(csv.reader([raw], delimiter=delimiter, quotechar=options.get("quote", '"') or None), [])
+    if len(values) != len(header):
+        return f"has {len(values)} fields, the header has {len(header)}"
+    types = {field.name: field.dataType for field in schema}
+    null = options.get("nullValue", "")
+    for name, value in zip(header, values, strict=True):
+        if value not in ("", null) and not _text_fits(value, types[name]):
+            return _misfit(name, repr(value), types[name])
+    return "a value does not fit the schema"
+
+
+def _misfit(column: str, value: str, data_type: DataType) -> str:
+    shown = value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "..."
+    return f"column {column!r}: {shown} is not {data_type.simpleString()}"
+
+
+def _json_fits(value: object, data_type: DataType) -> bool:
+    bits = BITS.get(type(data_type))
+    if bits:
+        return type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1
+    if isinstance(data_type, DoubleType | FloatType | DecimalType):
+        return type(value) in (int, float)
+    if isinstance(data_type, BooleanType):
+        return type(value) is bool
+    if isinstance(data_type, DateType | TimestampType):
+        return isinstance(value, str) and _parses(_parser(data_type), value)
+    if isinstance(data_type, StringType):
+        return True
+    return isinstance(value, dict | list)
+
+
+def _text_fits(value: str, data_type: DataType) -> bool:
+    if type(data_type) in BITS:
+        return _parses(int, value) and _json_fits(int(value), data_type)
+    if isinstance(data_type, BooleanType):
+        return value.lower() in ("true", "false")
+    return isinstance(data_type, StringType) or _parses(_parser(data_type), value)
+
+
+def _parser(data_type: DataType) -> Callable[[str], object]:
+    if isinstance(data_type, DateType):
+        return date.fromisoformat
+    return datetime.fromisoformat if isinstance(data_type, TimestampType) else float
+
+
+def _parses(parse: Callable[[str], object], value: str) -> bool:
+    try:
+        parse(value)
+    except ValueError:
+        return False
+    return True
+
+
+def find_misfits(
+    frame: DataFrame, by_name: Mapping[str, BatchFile], schema: StructType, ingest: Ingest
+) -> list[Refusal]:
+    """Every record that Spark's reader marked as not fitting, with its line number and the reason.
+
+    All columns are selected: with fewer, Spark's parsers look at fewer and find fewer misfits.
+    """
+    rows = frame.where(F.col(CORRUPT).isNotNull()).toArrow().select([FILE, CORRUPT]).to_pylist()
+    raws: dict[str, list[str]] = {}
+    for row in rows:
+        raws.setdefault(row[FILE], []).append(row[CORRUPT])
+    return [refusal for name, found in raws.items() for refusal in _refusals_of(by_name[name], found, schema, ingest)]
+
+
+def _refusals_of(file: BatchFile, raws: Sequence[str], schema: StructType, ingest: Ingest) -> Iterator[Refusal]:
+    options = ingest.options.reader
+    for record, raw in _numbered(file, raws):
+        if ingest.options.format == "csv":
+            reason = explain_csv(raw, file.report.shape, schema, options)
+        else:
+            reason = explain_json(raw, schema)
+        yield Refusal(file.path, file.version, reason, record, raw)
+
+
+def _numbered(file: BatchFile, raws: Sequence[str]) -> Iterator[tuple[int | None, str]]:
+    """The raw records with their line numbers; None where a record is no single line of the file (multiLine, encodings)."""
+    wanted = Counter(raws)
+    number = 0
+    for block in whole_lines(blocks(file.planned)):
+        for line in block.splitlines():
+            number += 1
+            text = line.decode("utf-8", "replace")
+            if wanted[text] > 0:
+                wanted[text] -= 1
+                yield number, text
+    for text in wanted.elements():
+        yield None, text

@@ -1,0 +1,230 @@
+"""Spark's readers over the explicit files of one planned micro-batch: one data frame, one schema, bad records marked.
+
+Every frame has the schema's columns, `CORRUPT` (the raw text of a record that does not fit, else null) and `FILE` (the file as
+Spark names it). What Spark's readers would lose without a word is kept from them by the probe's findings: see records.py.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
+from pyspark.sql.types import DataType, StringType, StructField, StructType
+
+from include.config.errors import SchemaDrift
+from include.config.pipeline import Ingest
+from include.config.settings import spark_uri
+from spark_jobs.engine.probe import FileReport
+from spark_jobs.engine.streams import Planned
+
+CORRUPT = "__sluice_corrupt"
+FILE = "__sluice_file"
+# Files are read by the paths of the ledger: a `*` or `[` in a name is that character, not a pattern.
+AS_NAMED = {"__globPaths__": "false"}
+STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
+WIDENS = {
+    "tinyint": {"smallint", "int", "bigint"},
+    "smallint": {"int", "bigint"},
+    "int": {"bigint"},
+    "float": {"double"},
+}
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """A file of the batch that is to be read: its ledger path and version, where it is, and what the probe found."""
+
+    path: str
+    version: int
+    planned: Planned
+    report: FileReport
+
+
+def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]) -> DataFrame:
+    """The records of `files` under `schema`, without those that the probe refused."""
+    readers = {"json": _read_json, "csv": _read_csv, "parquet": _read_parquet, "text": _read_text}
+    frames = list(readers[ingest.options.format](spark, ingest, schema, files))
+    return reduce(DataFrame.unionByName, frames)
+
+
+def uris(files: Iterable[BatchFile]) -> list[str]:
+    """The files as Spark's readers take them."""
+    return [spark_uri(file.planned.uri) for file in files]
+
+
+def spark_names(spark: SparkSession, files: Sequence[BatchFile]) -> list[str]:
+    """What Spark's `_metadata.file_path` says for each file: Hadoop's escaping, asked of Hadoop where a name needs any."""
+    jvm_path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]  # noqa: SLF001  no public way
+    names = []
+    for uri in uris(files):
+        name = uri if _is_plain(uri) else str(jvm_path(uri).toUri().toString())
+        names.append(f"file:{name}" if name.startswith("/") else name)
+    return names
+
+
+def _is_plain(uri: str) -> bool:
+    return uri.isascii() and all(c.isalnum() or c in "/._-:" for c in uri)
+
+
+def _read_json(
+    spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    """Clean files by Spark's JSON source; files with refused lines as text, less those lines, through the same parser."""
+    options = {**STRICT_JSON, **ingest.options.reader, **_permissive()}
+    clean = [file for file in files if not file.report.bad]
+    if clean:
+        reader = spark.read.format("json").options(**options, **AS_NAMED).schema(_with_corrupt(schema))
+        yield _shaped(reader.load(uris(clean)), schema)
+    dirty = [file for file in files if file.report.bad]
+    if dirty:
+        lines = _without_refused(spark, spark.read.format("text").options(**AS_NAMED).load(uris(dirty)), dirty)
+        parsed = F.from_json("value", _with_corrupt(schema), options)
+        yield lines.select(parsed.alias("r"), FILE).select("r.*", FILE)
+
+
+def _without_refused(spark: SparkSession, text: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
+    """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
+    raws = {bad.raw for file in files for bad in file.report.bad}
+    frame = spark.createDataFrame([(bytearray(raw),) for raw in raws], "refused binary")
+    lines = text.select("value", F.col("_metadata.file_path").alias(FILE)).where(
+        F.btrim("value", F.lit(" \t\r\n")) != ""
+    )
+    return lines.join(F.broadcast(frame), lines["value"].cast("binary") == frame["refused"], how="left_anti")
+
+
+def _read_csv(
+    spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    """One frame per distinct header: Spark matches CSV columns by position, so each header gets a schema in its order."""
+    types = {field.name: field.dataType for field in schema}
+    for header, group in _by_shape(files).items():
+        in_file_order = StructType([StructField(name, types[name]) for name in header])
+        reader = spark.read.format("csv").options(**{**ingest.options.reader, **_permissive()}, **AS_NAMED)
+        yield _shaped(reader.schema(_with_corrupt(in_file_order)).load(uris(group)), schema)
+
+
+def _read_parquet(
+    spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    for group in _by_shape(files).values():
+        frame = spark.read.format("parquet").options(**ingest.options.reader, **AS_NAMED).load(uris(group))
+        yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+
+
+def _read_text(
+    spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    frame = spark.read.format("text").options(**ingest.options.reader, **AS_NAMED).load(uris(files))
+    yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+
+
+def _permissive() -> dict[str, str]:
+    return {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+
+
+def _with_corrupt(schema: StructType) -> StructType:
+    return StructType([*schema, StructField(CORRUPT, StringType())])
+
+
+def _by_shape(files: Sequence[BatchFile]) -> Mapping[tuple[str, ...], list[BatchFile]]:
+    groups: dict[tuple[str, ...], list[BatchFile]] = {}
+    for file in files:
+        groups.setdefault(file.report.shape, []).append(file)
+    return groups
+
+
+def _shaped(frame: DataFrame, schema: StructType) -> DataFrame:
+    """The schema's columns in its order (null where the files have none), then CORRUPT and FILE."""
+    present = set(frame.columns)
+    columns = [_typed(field, present) for field in schema]
+    return frame.select(*columns, CORRUPT, F.col("_metadata.file_path").alias(FILE))
+
+
+def _typed(field: StructField, present: set[str]) -> Column:
+    value = F.col(f"`{field.name}`") if field.name in present else F.lit(None)
+    return value.cast(field.dataType).alias(field.name)
+
+
+def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
+    """The schema that the files themselves show: column types only where `cloudFiles.inferColumnTypes` asks for them."""
+    if ingest.options.format == "text":
+        return StructType([StructField("value", StringType())])
+    if ingest.options.format == "json":
+        return _infer_json(spark, ingest, files)
+    return reduce(_merged, (_infer_group(spark, ingest, header, group) for header, group in _by_shape(files).items()))
+
+
+def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
+    as_text = "false" if ingest.options.infer_column_types else "true"
+    options = {**STRICT_JSON, **ingest.options.reader, **_permissive(), "primitivesAsString": as_text}
+    inferred = spark.read.format("json").options(**options, **AS_NAMED).load(uris(files)).schema
+    fields = [field for field in inferred if field.name != CORRUPT]
+    if not ingest.options.infer_column_types:
+        fields = [StructField(field.name, StringType()) for field in fields]
+    return StructType(fields)
+
+
+def _infer_group(
+    spark: SparkSession, ingest: Ingest, header: tuple[str, ...], files: Sequence[BatchFile]
+) -> StructType:
+    reader = spark.read.options(**ingest.options.reader, **AS_NAMED)
+    if ingest.options.format == "parquet":
+        return reader.format("parquet").load(uris(files[:1])).schema
+    if not ingest.options.infer_column_types:
+        return StructType([StructField(name, StringType()) for name in header])
+    inferred = reader.format("csv").option("inferSchema", "true").load(uris(files)).schema
+    return StructType([StructField(name, field.dataType) for name, field in zip(header, inferred, strict=False)])
+
+
+def _merged(left: StructType, right: StructType) -> StructType:
+    types = {field.name: field.dataType for field in left}
+    for field in right:
+        types[field.name] = _common(types.get(field.name, field.dataType), field.dataType)
+    return StructType([StructField(name, data_type) for name, data_type in types.items()])
+
+
+def _common(left: DataType, right: DataType) -> DataType:
+    if left == right or widens(right, left):
+        return left
+    return right if widens(left, right) else StringType()
+
+
+def widens(narrow: DataType, wide: DataType) -> bool:
+    """True where every value of `narrow` is exactly a value of `wide`."""
+    return wide.simpleString() in WIDENS.get(narrow.simpleString(), set())
+
+
+def refuse_parquet_drift(spark: SparkSession, schema: StructType, files: Sequence[BatchFile]) -> None:
+    """Compare each distinct Parquet schema among the files with the pipeline's.
+
+    Raises:
+        SchemaDrift: a file has a column that the schema lacks, or has it with a type that does not fit.
+    """
+    known = {field.name: field.dataType for field in schema}
+    for group in _by_shape(files).values():
+        physical = spark.read.format("parquet").options(**AS_NAMED).load(uris(group[:1])).schema
+        for field in physical:
+            expected = known.get(field.name)
+            if expected is None:
+                raise drift(group[0].path, field.name, None, f"{field.name} {field.dataType.simpleString()}")
+            if expected != field.dataType and not widens(field.dataType, expected):
+                raise SchemaDrift(
+                    f"{group[0].path}: column {field.name!r} is {field.dataType.simpleString()}, "
+                    f"the schema has {expected.simpleString()}.",
+                    remedy="Mend the file, or load it through a pipeline of its own.",
+                    path=group[0].path,
+                    column=field.name,
+                )
+
+
+def drift(path: str, column: str, record: int | None, hint: str) -> SchemaDrift:
+    """The error for a column that the schema does not have, first seen in `path` at `record`."""
+    where = path if record is None else f"{path}, line {record}"
+    return SchemaDrift(
+        f"{where}: {column!r} is not in the schema. Nothing of this batch was loaded.",
+        remedy=f'Add it to the pipeline file: options: cloudFiles.schemaHints: "{hint}", then run again.',
+        path=path,
+        column=column,
+        record=record,
+    )
