@@ -1,4 +1,4 @@
-"""The containers' health checks: `health.py URL [KEY]` ends with 0 when URL answers 200 and, with KEY, when that part is healthy.
+"""The containers' health checks: `health.py URL [KEY]` ends with 0 when URL answers 200 and its part KEY is healthy.
 
 KEY names an entry of Airflow's health report (scheduler, dag_processor, metadatabase), whose heartbeats the API server
 reads from the database. That costs nothing; `airflow jobs check` would start a whole Airflow every time.
@@ -24,4 +24,5 @@ def problem(url: str, key: str | None) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(problem(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None))
+    address, *keys = sys.argv[1:]
+    sys.exit(problem(address, keys[0] if keys else None))
