@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from include.config.errors import SluiceError
 from include.config.exit_codes import ExitCode
+from include.config.pipeline import Pipeline
 from include.config.settings import Settings, is_remote
 from include.ledger.state_files import read_document, write_document
 
@@ -68,6 +69,26 @@ def read_failure(settings: Settings, pipeline: str, run_id: str) -> Failure | No
     """
     document = read_document(failure_location(settings, pipeline, run_id))
     return None if document is None else Failure(**document)
+
+
+def failure_report(pipeline: Pipeline, settings: Settings, run_id: str, exit_code: ExitCode) -> Failure:
+    """Why the job of a run failed: what the job itself left, else what its exit code says."""
+    if exit_code is ExitCode.LOCKED:
+        table = pipeline.ingestion().table
+        return Failure(
+            "TableLocked",
+            f"Another run is writing {table}.",
+            f"Wait for it to end and run again. `fuser {settings.lock_file(table)}` names its process.",
+            int(exit_code),
+        )
+    if (reported := read_failure(settings, pipeline.name, run_id)) is not None:
+        return reported
+    return Failure(
+        "JobEnded",
+        f"The Spark job of {pipeline.name} ended with {exit_code.name} ({int(exit_code)}) and left no report.",
+        "See its log. A job that was killed (out of memory, a restarted machine) is run again without loss or doubles.",
+        int(exit_code),
+    )
 
 
 def clear_failure(settings: Settings, pipeline: str, run_id: str) -> None:

@@ -7,8 +7,16 @@ from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
 from include.config.result import RunResult
 from include.config.settings import Settings
+from include.submit.failures import failure_of, failure_report
 from include.submit.job import plan_job
-from include.submit.steps import discover_step, exit_code_of, failed_result, new_run_id, publish_step, submit_step
+from include.submit.steps import (
+    discover_step,
+    exit_code_of,
+    new_run_id,
+    publish_step,
+    result_of_failure,
+    submit_step,
+)
 
 __all__ = ["exit_code_of", "run"]
 
@@ -23,9 +31,11 @@ def run(pipeline: Pipeline, settings: Settings, run_id: str | None = None) -> Ru
     run_id = run_id or new_run_id()
     try:
         discovery = discover_step(pipeline, settings, run_id)
-        code = ExitCode.OK
+        failure = None
         if discovery.has_work:
             code = submit_step(plan_job(pipeline, settings, run_id, discovery.pending_bytes), settings)
-        return publish_step(pipeline, settings, discovery, code, time.monotonic() - started)
+            if code is not ExitCode.OK:
+                failure = failure_report(pipeline, settings, run_id, code)
+        return publish_step(pipeline, settings, discovery, failure, time.monotonic() - started)
     except SluiceError as error:
-        return failed_result(pipeline, run_id, error, time.monotonic() - started)
+        return result_of_failure(pipeline, run_id, failure_of(error), time.monotonic() - started)

@@ -1,0 +1,49 @@
+"""The page that Airflow shows for a DAG: the pipeline's own description, then what it does in a table."""
+
+from include.config.pipeline import Pipeline, TableSchedule
+from include.config.settings import Settings
+
+
+def pipeline_page(pipeline: Pipeline, settings: Settings) -> str:
+    """Markdown: the description, a table of facts, and how the run's tasks behave."""
+    rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in _facts(pipeline, settings))
+    return f"""### {pipeline.name}
+
+{pipeline.description}
+
+| | |
+|---|---|
+{rows}
+
+`discover` plans the new files without Spark; `load` is skipped when there are none; `publish` holds the figures (XCom)
+and fails where the run failed. A run may be cleared, repeated or killed at any time: no record is lost or doubled.
+"""
+
+
+def _facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
+    ingest = pipeline.ingestion()
+    options = ingest.options
+    limit = f"{options.max_files_per_trigger} files"
+    if options.max_bytes_per_trigger is not None:
+        limit += f" or {options.max_bytes_per_trigger:,} bytes"
+    return [
+        ("source", f"`{settings.source_root(ingest.source)}`"),
+        ("table", f"`{ingest.table}` at `{settings.table_root(ingest.table)}`"),
+        ("format", options.format),
+        ("schedule", _schedule(pipeline)),
+        ("a planned batch", limit),
+        ("a changed file", ingest.changed_files),
+        ("on error", ingest.on_error.policy),
+        ("state", f"`{settings.state_root(pipeline.name)}`"),
+        ("file", f"`{pipeline.file.name}`"),
+    ]
+
+
+def _schedule(pipeline: Pipeline) -> str:
+    if isinstance(pipeline.schedule, TableSchedule):
+        return "when these tables changed: " + ", ".join(f"`{table}`" for table in pipeline.schedule.tables)
+    return pipeline.schedule or "started by hand"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
