@@ -1,0 +1,210 @@
+"""The ledger: a Delta table, one row for each file version that is to be loaded, one data file for each planned batch.
+
+All batches of a discovery are ONE commit, and the commit succeeds only on top of the version that the plan was made
+from: whoever finds the table moved plans again. So no batch number and no file version is planned twice, and a kill
+leaves either the whole plan or, at worst, data files that no commit names.
+
+The load streams this table, one data file at a time; rows are added, never changed. Written by delta-rs, without a JVM.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
+
+from include.config.errors import LedgerContention, StateLost, StorageError
+from include.config.settings import Settings
+from include.ledger.packing import in_load_order, pack
+from include.ledger.tables import open_table, read, storage_errors, write_parquet
+from include.ledger.versions import KNOWN, PLANNED, TIMESTAMP, PlannedBatch, file_versions
+
+# Transaction under which the ledger's own log keeps the number of the last planned batch.
+LEDGER_APP_ID = "sluice-ledger"
+
+FIRST_BATCH_KEY = "sluice.firstBatch"
+LAST_BATCH_KEY = "sluice.lastBatch"
+RUN_ID_KEY = "sluice.runId"
+
+LEDGER = pa.schema(
+    [
+        pa.field("batch", pa.int64(), nullable=False),
+        *PLANNED,
+        pa.field("planned_at", TIMESTAMP),
+        pa.field("run_id", pa.string()),
+    ]
+)
+
+# Rows are only ever added. The commits stay readable: a load that starts without a checkpoint begins at the one that
+# planned its first batch, however long ago that was.
+_CONFIGURATION = {"delta.appendOnly": "true", "delta.enableExpiredLogCleanup": "false"}
+
+_HISTORY_PAGE = 64
+
+
+class LedgerMoved(LedgerContention):
+    """Raised when another process wrote to the ledger after this plan had read it; to be planned again."""
+
+
+class Ledger:
+    """A pipeline's ledger, as it was at one moment: what is read later by others' commits does not show."""
+
+    def __init__(self, settings: Settings, pipeline: str) -> None:
+        self.location = settings.state_root(pipeline, "ledger")
+        self._pipeline = pipeline
+        self._table = open_table(self.location)
+
+    @property
+    def exists(self) -> bool:
+        """False before the first plan."""
+        return self._table is not None
+
+    @property
+    def last_batch(self) -> int:
+        """The number of the last planned batch, 0 when none is. Batches are numbered from 1 without gaps."""
+        if self._table is None:
+            return 0
+        with storage_errors("Reading the last batch of the ledger", self.location):
+            return self._table.transaction_version(LEDGER_APP_ID) or 0
+
+    def refuse_lost_state(self, committed: int) -> None:
+        """Stop when the target holds a batch that this ledger never planned: its next batches would be taken for done.
+
+        Raises:
+            StateLost: always then; planning anew would load everything a second time, or nothing at all.
+        """
+        if committed <= self.last_batch:
+            return
+        found = f"ends at batch {self.last_batch}" if self.exists else "is gone"
+        raise StateLost(
+            f"The target of pipeline {self._pipeline} holds its batches up to {committed}, but the ledger {found}: "
+            f"{self.location}.",
+            remedy="Restore the ledger's folder from a backup. To start over, give the pipeline another name and "
+            "another table: all files are loaded again then.",
+            location=self.location,
+            committed=committed,
+        )
+
+    def known(self) -> pa.Table:
+        """All versions ever planned, with the columns of KNOWN."""
+        return KNOWN.empty_table() if self._table is None else read(self._table, KNOWN.names)
+
+    def rows(self, columns: Sequence[str], first: int, last: int) -> pa.Table:
+        """Columns of the rows of the batches `first` to `last`; other batches' data files are not read."""
+        if self._table is None:
+            return pa.schema([LEDGER.field(name) for name in columns]).empty_table()
+        return read(self._table, columns, f"batch >= {first} AND batch <= {last}")
+
+    def create(self) -> None:
+        """Make the empty table.
+
+        Raises:
+            LedgerMoved: another process has just made it.
+        """
+        with storage_errors("Creating the ledger", self.location):
+            try:
+                self._table = DeltaTable.create(self.location, LEDGER, mode="error", configuration=_CONFIGURATION)
+            except (DeltaError, OSError):
+                if open_table(self.location) is None:
+                    raise
+                raise LedgerMoved(f"Another process made the ledger at {self.location} first.") from None
+
+    def append(
+        self, planned: pa.Table, max_files: int, max_bytes: int | None, run_id: str, planned_at: datetime
+    ) -> tuple[int, int]:
+        """Pack file versions (columns of PLANNED) into batches and commit them; returns the first and the last number.
+
+        Raises:
+            LedgerMoved: the ledger is not what it was when this object was made. Nothing is planned.
+            StorageError: nothing is planned.
+        """
+        if self._table is None:
+            self.create()
+        table = self._table
+        if table is None:  # create() leaves a table or raises
+            raise StorageError(f"The ledger at {self.location} is not there.")
+        first = self.last_batch + 1
+        planned = in_load_order(planned)
+        runs = pack(planned["size"].to_pylist(), max_files, max_bytes)
+        batches = [(first + offset, planned.slice(start, end - start)) for offset, (start, end) in enumerate(runs)]
+        last = batches[-1][0]
+        with storage_errors("Writing the ledger", self.location):
+            adds = [self._write(batch, rows, run_id, planned_at) for batch, rows in batches]
+            properties = CommitProperties(
+                custom_metadata={FIRST_BATCH_KEY: first, LAST_BATCH_KEY: last, RUN_ID_KEY: run_id},
+                # delta-rs would otherwise put an append on top of whatever came in between.
+                max_commit_retries=0,
+                app_transactions=[Transaction(LEDGER_APP_ID, last)],
+            )
+            _commit(table, adds, properties)
+        return first, last
+
+    def _write(self, batch: int, rows: pa.Table, run_id: str, planned_at: datetime) -> AddAction:
+        count = rows.num_rows
+        columns = [pa.repeat(pa.scalar(batch, pa.int64()), count), *rows.select(PLANNED.names).columns]
+        columns += [pa.repeat(pa.scalar(planned_at, TIMESTAMP), count), pa.repeat(run_id, count)]
+        name = f"batch-{batch:08d}-{uuid.uuid4().hex}.parquet"
+        size = write_parquet(self.location, name, pa.table(columns, schema=LEDGER))
+        return add_action(name, size, count, batch, batch)
+
+
+def add_action(name: str, size: int, rows: int, first: int, last: int, *, data_change: bool = True) -> AddAction:
+    """The log entry of a data file with the batches `first` to `last`, with figures that let readers pass it over."""
+    stats = {
+        "numRecords": rows,
+        "minValues": {"batch": first},
+        "maxValues": {"batch": last},
+        "nullCount": {"batch": 0},
+    }
+    return AddAction(name, size, {}, int(time.time() * 1000), data_change, json.dumps(stats))
+
+
+def _commit(table: DeltaTable, adds: Sequence[AddAction], properties: CommitProperties) -> None:
+    planned_on = table.version()
+    try:
+        table.create_write_transaction(list(adds), "append", table.schema(), commit_properties=properties)
+    except (DeltaError, OSError):
+        if DeltaTable(table.table_uri).version() == planned_on:
+            raise
+        raise LedgerMoved(f"Another process wrote to the ledger at {table.table_uri} first.") from None
+
+
+def read_batches(settings: Settings, pipeline: str, first: int, last: int) -> list[PlannedBatch]:
+    """The planned batches `first` to `last`, in their order, each with its files in load order."""
+    rows = Ledger(settings, pipeline).rows(("batch", "planned_at", *PLANNED.names), first, last)
+    rows = rows.take(pc.sort_indices(rows, [(name, "ascending") for name in ("batch", "modified_at", "path")]))
+    files: dict[int, list[int]] = {}
+    for position, batch in enumerate(rows["batch"].to_pylist()):
+        files.setdefault(batch, []).append(position)
+    versions = file_versions(rows)
+    planned_at = rows["planned_at"].cast(pa.int64()).to_pylist()
+    return [
+        PlannedBatch(batch, tuple(versions[at] for at in positions), planned_at[positions[0]])
+        for batch, positions in files.items()
+    ]
+
+
+def ledger_version_of(settings: Settings, pipeline: str, batch: int) -> int | None:
+    """The ledger's Delta version whose commit planned a batch: where a stream without a checkpoint starts.
+
+    None when there is no such batch.
+    """
+    table = open_table(settings.state_root(pipeline, "ledger"))
+    if table is None:
+        return None
+    with storage_errors("Reading the history of the ledger", table.table_uri):
+        limit = _HISTORY_PAGE
+        while True:
+            commits = table.history(limit)
+            for commit in commits:
+                if int(commit.get(FIRST_BATCH_KEY, batch + 1)) <= batch <= int(commit.get(LAST_BATCH_KEY, 0)):
+                    return int(commit["version"])
+            if len(commits) < limit:
+                return None
+            limit *= 8

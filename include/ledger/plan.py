@@ -1,0 +1,77 @@
+"""One attempt at a plan: what the source holds, what of it the ledger does not know, what is left out. Writes nothing."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.config.pipeline import Pipeline
+from include.config.settings import Settings, is_remote
+from include.ledger import skips
+from include.ledger.changes import Changes, compare, forget, latest, planned_versions, unknown_skips
+from include.ledger.forgotten import forgotten_versions
+from include.ledger.ledger import Ledger
+from include.ledger.listing import list_source
+from include.ledger.outcomes import torn_paths
+from include.ledger.skips import Skip
+from include.ledger.target import app_id, committed_batch
+from include.ledger.versions import KNOWN
+
+
+@dataclass(frozen=True)
+class Plan:
+    """File versions to load (`planned`, columns of PLANNED) and files to be named as skipped for the first time.
+
+    Valid on top of `ledger` as it was when the plan was made. `committed` is the target's last batch then.
+    """
+
+    ledger: Ledger
+    committed: int
+    planned: pa.Table
+    skips: tuple[Skip, ...]
+    waiting: int
+
+
+def make_plan(pipeline: Pipeline, settings: Settings, now: int) -> Plan:
+    """Look at the ledger, then at the source: what came between is in the listing at worst, never in the ledger only.
+
+    `now` is in microseconds since the epoch. Errors as `discover`.
+    """
+    ingest, name = pipeline.ingestion(), pipeline.name
+    ledger = Ledger(settings, name)
+    committed = committed_batch(settings, ingest.table, app_id(name))
+    ledger.refuse_lost_state(committed)
+    listing = list_source(settings, ingest, now)
+    only_new = not ingest.options.include_existing_files
+    at_start = skips.existing_at_start(settings, name) if only_new else KNOWN.empty_table()
+    known = forget(_all_known(ledger, at_start), forgotten_versions(settings, name))
+    changes = compare(listing.files, known)
+    found = unknown_skips(listing.skips, known)
+    if only_new and not ledger.exists and not at_start.num_rows:
+        found += skips.named(changes.new, "existing_at_start", "cloudFiles.includeExistingFiles is false")
+        changes = Changes(changes.new.slice(0, 0), changes.changed, changes.forgotten)
+    torn = torn_paths(settings, name) if changes.changed.num_rows else set()
+    planned, ignored = planned_versions(changes, ingest.changed_files, torn)
+    planned, unreadable = _readable(settings, ingest.source, planned)
+    fresh = skips.unrecorded(settings, name, [*found, *ignored, *unreadable])
+    return Plan(ledger, committed, planned, tuple(fresh), listing.waiting)
+
+
+def _all_known(ledger: Ledger, at_start: pa.Table) -> pa.Table:
+    """The latest version of each planned path; version 0 of those that were there at the start and never planned."""
+    known = latest(ledger.known())
+    if not at_start.num_rows:
+        return known
+    never_planned = pc.invert(pc.is_in(at_start["path"], value_set=known["path"].combine_chunks()))
+    return pa.concat_tables([known, at_start.filter(never_planned)])
+
+
+def _readable(settings: Settings, source: str, planned: pa.Table) -> tuple[pa.Table, list[Skip]]:
+    """Only those versions that can be opened, and a skip for each other. Object stores tell when they are read."""
+    if is_remote(settings.source_root(source)) or not planned.num_rows:
+        return planned, []
+    from include.ledger.local_files import refuse_unreadable  # noqa: PLC0415 - only where something is new
+
+    refused = refuse_unreadable(settings, planned["path"].to_pylist())
+    paths = pa.array([skip.path for skip in refused], pa.string())
+    return planned.filter(pc.invert(pc.is_in(planned["path"], value_set=paths))), refused
