@@ -1,0 +1,76 @@
+"""`sluice files`, `status` and `quarantine`: what was seen and what became of it. Read by delta-rs, no JVM."""
+
+from collections.abc import Iterable
+
+import typer
+
+from include.cli.arguments import Json, Limit, Name, Names
+from include.cli.console import Columns, Row, columns, note, print_error, print_json, print_rows
+from include.cli.pipelines import load, names_or_all
+from include.config.errors import SluiceError
+from include.config.exit_codes import ExitCode
+from include.config.settings import load_settings
+
+FILES = columns(
+    "path", "version", "size", "batch", "status", "rows_loaded", "rows_rescued", "rows_quarantined", "error"
+)
+QUARANTINE = columns("path", "record", "reason", "raw", "batch")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    app.command()(files)
+    app.command()(status)
+    app.command()(quarantine)
+
+
+def files(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
+    """List every file version and what became of it."""
+    from include.ledger.files import iter_files  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    settings = load_settings()
+    pipeline = load(name, settings)
+    if _print(iter_files(settings, pipeline), FILES, as_json=as_json, limit=limit) == 0:
+        note(f"{pipeline.name}: no file was seen yet. `sluice plan {name}` shows what a run would find.")
+    return int(ExitCode.OK)
+
+
+def quarantine(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
+    """List what was refused, why, and its raw text."""
+    from include.ledger.files import iter_quarantine  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    settings = load_settings()
+    pipeline = load(name, settings)
+    if _print(iter_quarantine(settings, pipeline), QUARANTINE, as_json=as_json, limit=limit) == 0:
+        note(f"{pipeline.name}: nothing is quarantined.")
+    return int(ExitCode.OK)
+
+
+def _print(rows: Iterable[Row], shown: Columns, *, as_json: bool, limit: int) -> int:
+    if not as_json:
+        return print_rows(rows, shown, limit=limit)
+    return sum(print_json(row) for row in rows)
+
+
+def status(names: Names = None, as_json: Json = False) -> int:
+    """Sum up pipelines: files and rows.
+
+    One that cannot be read does not hide the others.
+    """
+    from include.ledger.files import status as status_of  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    settings = load_settings()
+    rows: list[Row] = []
+    worst = ExitCode.OK
+    for name in names_or_all(names):
+        try:
+            rows.append(status_of(settings, load(name, settings)))
+        except SluiceError as error:
+            print_error(error, as_json=as_json)
+            worst = error.exit_code
+    if as_json:
+        for row in rows:
+            print_json(row)
+    else:
+        print_rows(rows, columns(*(rows[0] if rows else ())), limit=len(rows) or 1)
+    return int(worst)

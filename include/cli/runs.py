@@ -1,0 +1,102 @@
+"""`sluice plan` and `sluice run`: what would be loaded, and loading it."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from include.cli.arguments import Json, Limit, Name
+from include.cli.console import columns, note, print_error, print_json, print_line, print_rows, size
+from include.cli.pipelines import load
+from include.config.errors import SluiceError
+from include.config.result import RunResult
+from include.config.settings import load_settings
+
+RunId = Annotated[str | None, typer.Option("--run-id", help="The run's id in all tables; made up if left out.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this room's commands."""
+    app.command()(plan)
+    app.command()(run)
+
+
+def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
+    """Show what a run would load.
+
+    New file versions, bytes, micro-batches, and what is left out by which rule. Writes nothing.
+    """
+    from include.ledger.discover import discover  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    settings = load_settings()
+    pipeline = load(name, settings)
+    discovery = discover(pipeline, settings, "plan", dry_run=True)
+    if as_json:
+        print_json({"pipeline": pipeline.name, **discovery.to_dict()})
+        return 0
+    files = (
+        {**asdict(file), "bytes": size(file.size), "modified": _moment(file.modified_at)}
+        for file in discovery.new_files
+    )
+    print_rows(files, columns("path", "version", "bytes", "modified", "action"), limit=limit)
+    skips = ({"left out": skip.path, "rule": skip.rule, "detail": skip.detail} for skip in discovery.new_skips)
+    print_rows(skips, columns("left out", "rule", "detail"), limit=limit)
+    print_line(
+        f"{pipeline.name}: {discovery.discovered:,} new files, {size(discovery.discovered_bytes)}; "
+        f"{discovery.skipped:,} newly left out, {discovery.waiting:,} too young; "
+        f"to load: {discovery.pending_files:,} files, {size(discovery.pending_bytes)} "
+        f"in {discovery.pending_batches:,} micro-batches."
+    )
+    return 0
+
+
+def _moment(micros: int) -> datetime:
+    return datetime.fromtimestamp(micros / 1_000_000, UTC)
+
+
+def run(name: Name, as_json: Json = False, run_id: RunId = None) -> int:
+    """Load what is new, as the DAG does.
+
+    With --json the last line on stdout is the result, also that of a failed run.
+    """
+    result = _run(name, run_id)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _print_result(result)
+    return result.exit_code
+
+
+def _run(name: str, run_id: str | None) -> RunResult:
+    try:
+        settings = load_settings()
+        pipeline = load(name, settings)
+    except SluiceError as error:
+        print_error(error, as_json=False)
+        return RunResult(
+            pipeline=Path(name).stem,
+            run_id=run_id or "",
+            status="failed",
+            error=str(error),
+            exit_code=int(error.exit_code),
+        )
+    from include.submit.run import run as run_pipeline  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    result = run_pipeline(pipeline, settings, run_id)
+    if result.error:
+        note(result.error)
+    return result
+
+
+def _print_result(result: RunResult) -> None:
+    files, rows = result.files, result.rows
+    if result.status == "nothing_new":
+        print_line(f"{result.pipeline}: nothing new ({result.seconds:.1f} s).")
+        return
+    print_line(
+        f"{result.pipeline}: {result.status}; {files.loaded:,} files and {rows.loaded:,} rows loaded, "
+        f"{files.quarantined:,} files and {rows.quarantined:,} records quarantined, {files.skipped:,} files left out, "
+        f"{result.batches:,} micro-batches, {result.seconds:.1f} s."
+    )
