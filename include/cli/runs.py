@@ -33,16 +33,13 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
     settings = load_settings()
     pipeline = load(name, settings)
     discovery = discover(pipeline, settings, "plan", dry_run=True)
+    files = [{**asdict(file), "modified_at": _moment(file.modified_at)} for file in discovery.new_files]
+    skips = [{"path": skip.path, "rule": skip.rule, "detail": skip.detail} for skip in discovery.new_skips]
     if as_json:
-        print_json({"pipeline": pipeline.name, **discovery.to_dict()})
+        print_json({"pipeline": pipeline.name, **discovery.to_dict(), "new_files": files, "new_skips": skips})
         return 0
-    files = (
-        {**asdict(file), "bytes": size(file.size), "modified": _moment(file.modified_at)}
-        for file in discovery.new_files
-    )
-    print_rows(files, columns("path", "version", "bytes", "modified", "action"), limit=limit)
-    skips = ({"left out": skip.path, "rule": skip.rule, "detail": skip.detail} for skip in discovery.new_skips)
-    print_rows(skips, columns("left out", "rule", "detail"), limit=limit)
+    print_rows(files, columns("path", "version", "size", "modified_at", "action"), limit=limit)
+    print_rows(skips, {"left out": "path", "rule": "rule", "detail": "detail"}, limit=limit)
     print_line(
         f"{pipeline.name}: {discovery.discovered:,} new files, {size(discovery.discovered_bytes)}; "
         f"{discovery.skipped:,} newly left out, {discovery.waiting:,} too young; "
