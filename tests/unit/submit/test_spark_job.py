@@ -62,11 +62,8 @@ def test_the_job_sees_the_callers_settings(pipeline: Pipeline, settings: Setting
 
 
 def test_secrets_are_on_no_command_line(pipeline: Pipeline, settings: Settings) -> None:
-    conf = {
-        "spark.hadoop.fs.s3a.secret.key": SECRET,
-        "spark.hadoop.fs.s3a.access.key": SECRET,
-        "spark.ssl.enabled": "true",
-    }
+    secret_keys = {"spark.hadoop.fs.s3a.secret.key", "spark.hadoop.fs.s3a.access.key"}
+    conf = {"spark.ssl.enabled": "true", **dict.fromkeys(secret_keys, SECRET)}
     job = _plan(pipeline, replace(settings, spark_conf=conf))
     with secrets_file(job.secrets) as descriptor:
         command = guarded_command(job, descriptor)
