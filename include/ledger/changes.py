@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from include.config.errors import DataRefused
 from include.config.ingest import ChangedFiles
 from include.ledger.skips import Skip, named
-from include.ledger.versions import IDENTITY, KNOWN, PLANNED, Action
+from include.ledger.versions import IDENTITY, KNOWN, PLANNED, Action, column, empty, table
 
 # No file has this size: a known file that is to be taken for unknown gets it, so that no listed file equals it.
 FORGOTTEN_SIZE = -1
@@ -39,7 +39,7 @@ def latest(rows: pa.Table) -> pa.Table:
     versions = rows.filter(several)
     versions = versions.take(pc.sort_indices(versions, [("path", "ascending"), ("version", "descending")]))
     paths = versions["path"].combine_chunks()
-    first = pa.concat_arrays([pa.array([True]), pc.not_equal(paths.slice(1), paths.slice(0, len(paths) - 1))])
+    first = pa.concat_arrays([column([True], pa.bool_()), pc.not_equal(paths.slice(1), paths.slice(0, len(paths) - 1))])
     return pa.concat_tables([rows.filter(pc.invert(several)), versions.filter(first)])
 
 
@@ -47,13 +47,13 @@ def forget(known: pa.Table, forgotten: Mapping[str, int]) -> pa.Table:
     """Known files without a memory of those paths whose version is not above the one in `forgotten`."""
     if not forgotten:
         return known
-    listed = pc.is_in(known["path"], value_set=pa.array(list(forgotten), pa.string()))
+    listed = pc.is_in(known["path"], value_set=column(list(forgotten), pa.string()))
     rows = known.filter(listed)
     sizes = [
         FORGOTTEN_SIZE if version <= forgotten[path] else size
         for path, version, size in zip(*(rows[name].to_pylist() for name in ("path", "version", "size")), strict=True)
     ]
-    rows = rows.set_column(KNOWN.get_field_index("size"), KNOWN.field("size"), pa.array(sizes, pa.int64()))
+    rows = rows.set_column(KNOWN.get_field_index("size"), KNOWN.field("size"), column(sizes, pa.int64()))
     return pa.concat_tables([known.filter(pc.invert(listed)), rows])
 
 
@@ -62,12 +62,15 @@ def compare(files: pa.Table, known: pa.Table) -> Changes:
     files, known = files.combine_chunks(), known.combine_chunks()
     index = pc.index_in(files["path"], value_set=known["path"]).combine_chunks()
     unknown = pc.is_null(index)
-    new = _with_version(files.filter(unknown), pa.repeat(pa.scalar(0, pa.int32()), pc.sum(unknown).as_py() or 0))
+    new = files.filter(unknown)
+    new = _with_version(new, column([0] * new.num_rows, pa.int32()))
     files, index = files.filter(pc.invert(unknown)), index.drop_null()
     before = known.select(["size", "modified_at", "etag", "version"]).take(index)
     differs = pc.invert(_same(files, before))
     files, before = files.filter(differs), before.filter(differs)
     candidates = _with_version(files, before["version"])
+    if not candidates.num_rows:
+        return Changes(new, candidates, candidates)
     is_forgotten = pc.equal(before["size"], FORGOTTEN_SIZE)
     return Changes(new, candidates.filter(pc.invert(is_forgotten)), candidates.filter(is_forgotten))
 
@@ -81,7 +84,9 @@ def planned_versions(changes: Changes, policy: ChangedFiles, torn: Set[str]) -> 
     Raises:
         DataRefused: a file changed and the policy is `error`. Nothing is planned; nothing is lost.
     """
-    is_torn = pc.is_in(changes.changed["path"], value_set=pa.array(sorted(torn), pa.string()))
+    if not (changes.new.num_rows or changes.changed.num_rows or changes.forgotten.num_rows):
+        return empty(PLANNED), []
+    is_torn = pc.is_in(changes.changed["path"], value_set=column(sorted(torn), pa.string()))
     torn_files, changed = changes.changed.filter(is_torn), changes.changed.filter(pc.invert(is_torn))
     if policy == "error" and changed.num_rows:
         raise _refused(changed)
@@ -101,16 +106,18 @@ def planned_versions(changes: Changes, policy: ChangedFiles, torn: Set[str]) -> 
 def unknown_skips(skips: Sequence[Skip], known: pa.Table) -> list[Skip]:
     """Skips without those of known files: what was loaded stays loaded when a new rule would leave it out."""
     seen = [skip for skip in skips if skip.size is not None]
+    if not seen:
+        return list(skips)
     columns = [[getattr(skip, name) for skip in seen] for name in IDENTITY.names]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, IDENTITY, strict=True)]
-    changes = compare(pa.table(arrays, schema=IDENTITY), known)
+    changes = compare(table(columns, IDENTITY), known)
     unknown = {path for part in (changes.new, changes.changed, changes.forgotten) for path in part["path"].to_pylist()}
     return [skip for skip in skips if skip.size is None or skip.path in unknown]
 
 
 def _same(files: pa.Table, before: pa.Table) -> pa.ChunkedArray:
     same = pc.and_(pc.equal(files["size"], before["size"]), pc.equal(files["modified_at"], before["modified_at"]))
-    return pc.and_(same, pc.equal(pc.fill_null(files["etag"], ""), pc.fill_null(before["etag"], "")))
+    neither = pc.and_(pc.is_null(files["etag"]), pc.is_null(before["etag"]))
+    return pc.and_(same, pc.coalesce(pc.equal(files["etag"], before["etag"]), neither))
 
 
 def _with_version(files: pa.Table, version: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -120,7 +127,7 @@ def _with_version(files: pa.Table, version: pa.Array | pa.ChunkedArray) -> pa.Ta
 def _next(files: pa.Table, action: Action) -> pa.Table:
     version = pc.add(files["version"], pa.scalar(1, pa.int32()))
     files = files.set_column(KNOWN.get_field_index("version"), KNOWN.field("version"), version)
-    return files.append_column(PLANNED.field("action"), pa.repeat(action, files.num_rows))
+    return files.append_column(PLANNED.field("action"), column([action] * files.num_rows, pa.string()))
 
 
 def _refused(changed: pa.Table) -> DataRefused:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from include.config.settings import Settings
 from include.ledger.tables import append, open_table, read
-from include.ledger.versions import TIMESTAMP
+from include.ledger.versions import TIMESTAMP, micros, table
 
 FORGOTTEN = pa.schema(
     [("path", pa.string()), ("version", pa.int32()), ("forgotten_at", TIMESTAMP), ("run_id", pa.string())]
@@ -20,10 +20,10 @@ FORGOTTEN = pa.schema(
 
 def forgotten_versions(settings: Settings, pipeline: str) -> dict[str, int]:
     """For each path that was ever forgotten, the highest version that is."""
-    table = open_table(_location(settings, pipeline))
-    if table is None:
+    marks = open_table(_location(settings, pipeline))
+    if marks is None:
         return {}
-    rows = read(table, ("path", "version"))
+    rows = read(marks, ("path", "version"))
     versions: dict[str, int] = {}
     for path, version in zip(rows["path"].to_pylist(), rows["version"].to_pylist(), strict=True):
         versions[path] = max(version, versions.get(path, 0))
@@ -33,9 +33,13 @@ def forgotten_versions(settings: Settings, pipeline: str) -> dict[str, int]:
 def record(settings: Settings, pipeline: str, versions: Mapping[str, int], run_id: str, forgotten_at: datetime) -> None:
     """Mark the versions of each path up to the given one as forgotten, in one commit."""
     count = len(versions)
-    columns = [list(versions), list(versions.values()), [forgotten_at] * count, [run_id] * count]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, FORGOTTEN, strict=True)]
-    append(_location(settings, pipeline), pa.table(arrays, schema=FORGOTTEN))
+    columns: list[list[object]] = [
+        list(versions),
+        list(versions.values()),
+        [micros(forgotten_at)] * count,
+        [run_id] * count,
+    ]
+    append(_location(settings, pipeline), table(columns, FORGOTTEN))
 
 
 def _location(settings: Settings, pipeline: str) -> str:

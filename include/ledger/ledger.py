@@ -23,7 +23,7 @@ from include.config.errors import LedgerContention, StateLost, StorageError
 from include.config.settings import Settings
 from include.ledger.packing import in_load_order, pack
 from include.ledger.tables import open_table, read, storage_errors, write_parquet
-from include.ledger.versions import KNOWN, PLANNED, TIMESTAMP, PlannedBatch, file_versions
+from include.ledger.versions import KNOWN, PLANNED, TIMESTAMP, PlannedBatch, column, empty, file_versions, micros
 
 # Transaction under which the ledger's own log keeps the number of the last planned batch.
 LEDGER_APP_ID = "sluice-ledger"
@@ -93,12 +93,12 @@ class Ledger:
 
     def known(self) -> pa.Table:
         """All versions ever planned, with the columns of KNOWN."""
-        return KNOWN.empty_table() if self._table is None else read(self._table, KNOWN.names)
+        return empty(KNOWN) if self._table is None else read(self._table, KNOWN.names)
 
     def rows(self, columns: Sequence[str], first: int, last: int) -> pa.Table:
         """Columns of the rows of the batches `first` to `last`; other batches' data files are not read."""
         if self._table is None:
-            return pa.schema([LEDGER.field(name) for name in columns]).empty_table()
+            return empty(pa.schema([LEDGER.field(name) for name in columns]))
         return read(self._table, columns, f"batch >= {first} AND batch <= {last}")
 
     def create(self) -> None:
@@ -147,10 +147,10 @@ class Ledger:
 
     def _write(self, batch: int, rows: pa.Table, run_id: str, planned_at: datetime) -> AddAction:
         count = rows.num_rows
-        columns = [pa.repeat(pa.scalar(batch, pa.int64()), count), *rows.select(PLANNED.names).columns]
-        columns += [pa.repeat(pa.scalar(planned_at, TIMESTAMP), count), pa.repeat(run_id, count)]
+        columns = [column([batch] * count, pa.int64()), *rows.select(PLANNED.names).columns]
+        columns += [column([micros(planned_at)] * count, TIMESTAMP), column([run_id] * count, pa.string())]
         name = f"batch-{batch:08d}-{uuid.uuid4().hex}.parquet"
-        size = write_parquet(self.location, name, pa.table(columns, schema=LEDGER))
+        size = write_parquet(self.location, name, pa.Table.from_arrays(columns, schema=LEDGER))
         return add_action(name, size, count, batch, batch)
 
 

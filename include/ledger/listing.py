@@ -13,12 +13,10 @@ from include.config.pipeline import Ingest
 from include.config.settings import Settings, is_remote
 from include.ledger.glob_filter import compile_glob
 from include.ledger.skips import Rule, Skip
-from include.ledger.versions import IDENTITY
+from include.ledger.versions import IDENTITY, micros, table
 
 # Files are turned into Arrow this many at a time, so that a million Python strings never exist at once.
 CHUNK_FILES = 50_000
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,15 @@ class Sieve:
         self._settle = round(ingest.settle * 1_000_000)
         self._glob = compile_glob(options.path_glob_filter).fullmatch if options.path_glob_filter else None
         self._glob_text = options.path_glob_filter
-        self._after = _micros(options.modified_after)
-        self._before = _micros(options.modified_before)
+        self._after = _limit(options.modified_after)
+        self._before = _limit(options.modified_before)
         self._skips: list[Skip] = []
         self._waiting = 0
         self._paths: list[str] = []
         self._sizes: list[int] = []
         self._times: list[int] = []
         self._etags: list[str | None] = []
-        self._chunks: list[pa.RecordBatch] = []
+        self._chunks: list[pa.Table] = []
 
     def file(self, path: str, hidden: bool, size: int, modified_at: int, changed_at: int, etag: str | None) -> None:
         """Take a regular file by its path below the source; `hidden` when a folder above it is.
@@ -79,7 +77,7 @@ class Sieve:
     def listing(self) -> Listing:
         """All that was taken so far."""
         self._flush()
-        return Listing(pa.Table.from_batches(self._chunks, IDENTITY), tuple(self._skips), self._waiting)
+        return Listing(pa.concat_tables(self._chunks), tuple(self._skips), self._waiting)
 
     def _young(self, modified_at: int, changed_at: int) -> bool:
         # A time further ahead than `settle` comes from a wrong clock. It says nothing of the age, and waiting for it
@@ -101,8 +99,7 @@ class Sieve:
 
     def _flush(self) -> None:
         columns = (self._paths, self._sizes, self._times, self._etags)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, IDENTITY, strict=True)]
-        self._chunks.append(pa.RecordBatch.from_arrays(arrays, schema=IDENTITY))
+        self._chunks.append(table(columns, IDENTITY))
         for column in columns:
             column.clear()
 
@@ -142,11 +139,8 @@ def is_hidden(name: str) -> bool:
     return name.startswith(("_", ".")) or name.endswith("._COPYING_")
 
 
-def _micros(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round((aware - EPOCH).total_seconds() * 1_000_000)
+def _limit(moment: datetime | None) -> int | None:
+    return None if moment is None else micros(moment)
 
 
 def _text(micros: int) -> str:

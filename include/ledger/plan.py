@@ -1,4 +1,4 @@
-"""One attempt at a plan: what the source holds, what of it the ledger does not know, what is left out. Writes nothing."""
+"""One attempt at a plan: what the source holds, what the ledger does not know, what is left out. Writes nothing."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from include.ledger.listing import list_source
 from include.ledger.outcomes import torn_paths
 from include.ledger.skips import Skip
 from include.ledger.target import app_id, committed_batch
-from include.ledger.versions import KNOWN
+from include.ledger.versions import KNOWN, column, empty
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def make_plan(pipeline: Pipeline, settings: Settings, now: int) -> Plan:
     ledger.refuse_lost_state(committed)
     listing = list_source(settings, ingest, now)
     only_new = not ingest.options.include_existing_files
-    at_start = skips.existing_at_start(settings, name) if only_new else KNOWN.empty_table()
+    at_start = skips.existing_at_start(settings, name) if only_new else empty(KNOWN)
     known = forget(_all_known(ledger, at_start), forgotten_versions(settings, name))
     changes = compare(listing.files, known)
     found = unknown_skips(listing.skips, known)
@@ -73,5 +73,5 @@ def _readable(settings: Settings, source: str, planned: pa.Table) -> tuple[pa.Ta
     from include.ledger.local_files import refuse_unreadable  # noqa: PLC0415 - only where something is new
 
     refused = refuse_unreadable(settings, planned["path"].to_pylist())
-    paths = pa.array([skip.path for skip in refused], pa.string())
+    paths = column([skip.path for skip in refused], pa.string())
     return planned.filter(pc.invert(pc.is_in(planned["path"], value_set=paths))), refused

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from include.config.settings import Settings
 from include.ledger.tables import append, open_table, read
-from include.ledger.versions import KNOWN, TIMESTAMP
+from include.ledger.versions import KNOWN, TIMESTAMP, column, empty, micros, table
 
 Rule = Literal[
     "hidden",  # the name, or a folder above it, starts with _ or . ; or the name ends with ._COPYING_
@@ -75,11 +75,11 @@ class Skip(NamedTuple):
 
 def named(files: pa.Table, rule: Rule, detail: str) -> list[Skip]:
     """A skip for each row of a table with (at least) the columns of IDENTITY."""
-    micros = files.column("modified_at").cast(pa.int64()).to_pylist()
+    times = files.column("modified_at").cast(pa.int64()).to_pylist()
     columns = (files.column(name).to_pylist() for name in ("path", "size", "etag"))
     return [
         Skip(path, rule, detail, size, modified_at, etag)
-        for path, size, etag, modified_at in zip(*columns, micros, strict=True)
+        for path, size, etag, modified_at in zip(*columns, times, strict=True)
     ]
 
 
@@ -93,13 +93,13 @@ def unrecorded(settings: Settings, pipeline: str, skips: Iterable[Skip]) -> list
     fresh = {skip.key: skip for skip in skips}
     if not fresh:
         return []
-    table = open_table(location(settings, pipeline))
-    if table is not None:
+    recorded = open_table(location(settings, pipeline))
+    if recorded is not None:
         columns = ("path", "rule", "size", "modified_at", "etag")
-        rows = read(table, columns)
-        micros = rows.column("modified_at").cast(pa.int64()).to_pylist()
+        rows = read(recorded, columns)
+        times = rows.column("modified_at").cast(pa.int64()).to_pylist()
         rest = (rows.column(name).to_pylist() for name in ("path", "rule", "size", "etag"))
-        for path, rule, size, etag, modified_at in zip(*rest, micros, strict=True):
+        for path, rule, size, etag, modified_at in zip(*rest, times, strict=True):
             fresh.pop(Skip(path, rule, "", size, modified_at, etag).key, None)
     return list(fresh.values())
 
@@ -109,17 +109,16 @@ def record(settings: Settings, pipeline: str, skips: Sequence[Skip], run_id: str
     if not skips:
         return
     count = len(skips)
-    columns: dict[str, object] = {name: [getattr(skip, name) for skip in skips] for name in Skip._fields}
-    columns |= {"seen_at": [seen_at] * count, "run_id": [run_id] * count}
-    rows = pa.table({field.name: pa.array(columns[field.name], field.type) for field in SKIPPED}, schema=SKIPPED)
-    append(location(settings, pipeline), rows)
+    values: dict[str, list[object]] = {name: [getattr(skip, name) for skip in skips] for name in Skip._fields}
+    values |= {"seen_at": [micros(seen_at)] * count, "run_id": [run_id] * count}
+    append(location(settings, pipeline), table([values[name] for name in SKIPPED.names], SKIPPED))
 
 
 def existing_at_start(settings: Settings, pipeline: str) -> pa.Table:
     """The files that were there before the first run and are not to be loaded, as known files of version 0."""
-    table = open_table(location(settings, pipeline))
-    if table is None:
-        return KNOWN.empty_table()
-    rows = read(table, ("path", "size", "modified_at", "etag"), "rule = 'existing_at_start'")
-    never_planned = pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows)
+    recorded = open_table(location(settings, pipeline))
+    if recorded is None:
+        return empty(KNOWN)
+    rows = read(recorded, ("path", "size", "modified_at", "etag"), "rule = 'existing_at_start'")
+    never_planned = column([0] * rows.num_rows, pa.int32())
     return rows.append_column(KNOWN.field("version"), never_planned)

@@ -50,7 +50,8 @@ def read(table: DeltaTable, columns: Sequence[str], predicate: str | None = None
     Strings come as plain Arrow strings: not all compute functions take the views that the scan returns.
     """
     with storage_errors("Reading the Delta table", table.table_uri):
-        rows = pa.table(table.scan(columns=list(columns), predicate=predicate))
+        scan = table.scan(columns=list(columns), predicate=predicate)
+        rows = pa.RecordBatchReader.from_stream(scan).read_all()  # pa.table would import pandas
     return rows.select(list(columns)).cast(pa.schema([_plain(rows.schema.field(name)) for name in columns]))
 
 

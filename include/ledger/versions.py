@@ -1,12 +1,17 @@
 """File versions: the unit that is planned, loaded and accounted for. Arrow schemas and the two value objects."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from arro3.core import Array
 
 Action = Literal["append", "replace"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 TIMESTAMP = pa.timestamp("us", "UTC")
 
@@ -54,13 +59,39 @@ class PlannedBatch:
         return sum(file.size for file in self.files)
 
 
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch; a time without a zone is UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(microseconds=1)
+
+
+def column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Python values as an Arrow column; timestamps are given in microseconds since the epoch.
+
+    What `pa.array` does, without its look at pandas: importing that costs more CPU than a whole run with nothing new.
+    """
+    stored = pa.int64() if pa.types.is_timestamp(kind) else kind
+    return pa.array(Array(values, stored)).cast(kind)
+
+
+def table(columns: Sequence[Sequence[object]], schema: pa.Schema) -> pa.Table:
+    """Python columns as an Arrow table, see `column`."""
+    arrays = [column(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """No rows (`Schema.empty_table` would import pandas)."""
+    return pa.Table.from_batches([], schema)
+
+
 def file_versions(planned: pa.Table) -> tuple[FileVersion, ...]:
     """The rows of a table with (at least) the columns of `PLANNED`, in the table's order."""
-    micros = planned.column("modified_at").cast(pa.int64()).to_pylist()
+    times = planned.column("modified_at").cast(pa.int64()).to_pylist()
     columns = (planned.column(name).to_pylist() for name in ("path", "version", "size", "etag", "action"))
     return tuple(
         FileVersion(path=path, version=version, size=size, modified_at=modified_at, etag=etag, action=action)
-        for path, version, size, etag, action, modified_at in zip(*columns, micros, strict=True)
+        for path, version, size, etag, action, modified_at in zip(*columns, times, strict=True)
     )
 
 
