@@ -6,6 +6,7 @@ Steps, and what a kill after each of them leaves:
   3. create the ledger, the first time                      an empty ledger; the next run makes the same plan
   4. plan the new versions (`ledger/`, one commit)          pending batches; the next run loads them
   5. rebuild outcomes that a killed load left out           some batches' outcomes; the next run goes on
+  6. merge small data files of the ledger                   data files that no commit names
 
 A plan is committed only on the version pinned in step 1. When two discoveries race, one of them finds the ledger moved
 and starts again at step 1, with a new listing: by the old one, a file that the other saw in a newer state would seem
@@ -22,6 +23,7 @@ from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.ledger import skips
 from include.ledger.accounting import rebuild_missing
+from include.ledger.compaction import compact_loaded
 from include.ledger.contention import contention, pauses
 from include.ledger.ledger import Ledger, LedgerMoved
 from include.ledger.packing import in_load_order, pack
@@ -92,6 +94,7 @@ def discover(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_run: bo
     rebuild_missing(settings, pipeline, run_id)
     ledger = Ledger(settings, pipeline.name)
     committed = committed_batch(settings, ingest.table, app_id(pipeline.name))
+    compact_loaded(ledger, committed)
     due = pending_above(ledger, committed)
     return Discovery(
         run_id=run_id,

@@ -12,14 +12,15 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
-from include.config.errors import LedgerContention, StateLost, StorageError
+from include.config.errors import Defect, LedgerContention, StateLost
 from include.config.settings import Settings
 from include.ledger.packing import in_load_order, pack
 from include.ledger.tables import open_table, read, storage_errors, write_parquet
@@ -50,6 +51,16 @@ _HISTORY_PAGE = 64
 
 class LedgerMoved(LedgerContention):
     """Raised when another process wrote to the ledger after this plan had read it; to be planned again."""
+
+
+class DataFile(NamedTuple):
+    """A data file of the ledger: the batches `first` to `last`, which are in no other one; `size` in bytes."""
+
+    first: int
+    last: int
+    rows: int
+    name: str
+    size: int
 
 
 class Ledger:
@@ -126,9 +137,7 @@ class Ledger:
         """
         if self._table is None:
             self.create()
-        table = self._table
-        if table is None:  # create() leaves a table or raises
-            raise StorageError(f"The ledger at {self.location} is not there.")
+        table = self._existing()
         first = self.last_batch + 1
         planned = in_load_order(planned)
         runs = pack(planned["size"].to_pylist(), max_files, max_bytes)
@@ -142,8 +151,43 @@ class Ledger:
                 max_commit_retries=0,
                 app_transactions=[Transaction(LEDGER_APP_ID, last)],
             )
-            _commit(table, adds, properties)
+            self._commit(table, adds, properties)
         return first, last
+
+    def data_files(self) -> list[DataFile]:
+        """The data files that make up the table."""
+        if self._table is None:
+            return []
+        with storage_errors("Reading the ledger's log", self.location):
+            files = pa.RecordBatchReader.from_stream(self._table.get_add_actions(flatten=True)).read_all()
+        columns = ("min.batch", "max.batch", "num_records", "path", "size_bytes")
+        return [DataFile(*values) for values in zip(*(files[name].to_pylist() for name in columns), strict=True)]
+
+    def merge(self, groups: Sequence[Sequence[DataFile]]) -> None:
+        """Put each group of data files, which must be neighbours, into one; all in one commit that changes no data.
+
+        Raises:
+            LedgerMoved: another process wrote to the ledger; nothing is merged.
+            StorageError: nothing is merged.
+        """
+        table = self._existing()
+        actions: list[AddAction | RemoveAction] = []
+        with storage_errors("Merging data files of the ledger", self.location):
+            for group in groups:
+                rows = self.rows(LEDGER.names, group[0].first, group[-1].last).sort_by("batch").cast(LEDGER)
+                name = f"merged-{group[-1].last:08d}-{uuid.uuid4().hex}.parquet"
+                merged = DataFile(
+                    group[0].first, group[-1].last, rows.num_rows, name, write_parquet(self.location, name, rows)
+                )
+                now = int(time.time() * 1000)
+                actions += [RemoveAction(file.name, data_change=False, deletion_timestamp=now) for file in group]
+                actions.append(_add_action(merged, data_change=False))
+            self._commit(table, actions, CommitProperties(max_commit_retries=0))
+
+    def _existing(self) -> DeltaTable:
+        if self._table is None:
+            raise Defect(f"The ledger at {self.location} is written to before it was made.")
+        return self._table
 
     def _write(self, batch: int, rows: pa.Table, run_id: str, planned_at: datetime) -> AddAction:
         count = rows.num_rows
@@ -151,28 +195,30 @@ class Ledger:
         columns += [column([micros(planned_at)] * count, TIMESTAMP), column([run_id] * count, pa.string())]
         name = f"batch-{batch:08d}-{uuid.uuid4().hex}.parquet"
         size = write_parquet(self.location, name, pa.Table.from_arrays(columns, schema=LEDGER))
-        return add_action(name, size, count, batch, batch)
+        return _add_action(DataFile(batch, batch, count, name, size), data_change=True)
+
+    def _commit(
+        self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], properties: CommitProperties
+    ) -> None:
+        """Commit on top of the pinned version, or not at all."""
+        planned_on = table.version()
+        try:
+            table.create_write_transaction(list(actions), "append", table.schema(), commit_properties=properties)
+        except (DeltaError, OSError):
+            if DeltaTable(self.location).version() == planned_on:
+                raise
+            raise LedgerMoved(f"Another process wrote to the ledger at {self.location} first.") from None
 
 
-def add_action(name: str, size: int, rows: int, first: int, last: int, *, data_change: bool = True) -> AddAction:
-    """The log entry of a data file with the batches `first` to `last`, with figures that let readers pass it over."""
+def _add_action(file: DataFile, *, data_change: bool) -> AddAction:
+    """The log entry of a data file, with the figures that let readers pass it over."""
     stats = {
-        "numRecords": rows,
-        "minValues": {"batch": first},
-        "maxValues": {"batch": last},
+        "numRecords": file.rows,
+        "minValues": {"batch": file.first},
+        "maxValues": {"batch": file.last},
         "nullCount": {"batch": 0},
     }
-    return AddAction(name, size, {}, int(time.time() * 1000), data_change, json.dumps(stats))
-
-
-def _commit(table: DeltaTable, adds: Sequence[AddAction], properties: CommitProperties) -> None:
-    planned_on = table.version()
-    try:
-        table.create_write_transaction(list(adds), "append", table.schema(), commit_properties=properties)
-    except (DeltaError, OSError):
-        if DeltaTable(table.table_uri).version() == planned_on:
-            raise
-        raise LedgerMoved(f"Another process wrote to the ledger at {table.table_uri} first.") from None
+    return AddAction(file.name, file.size, {}, int(time.time() * 1000), data_change, json.dumps(stats))
 
 
 def read_batches(settings: Settings, pipeline: str, first: int, last: int) -> list[PlannedBatch]:
