@@ -1,6 +1,19 @@
 """Auto Loader's own options (`cloudFiles.*` and its generic ones): what Sluice has, and why not the rest."""
 
-from include.config.option import ALWAYS, COLUMNS, COUNT, FILE_GLOB, FILLED, FLAG, FORMATS, MOMENT, SIZE, Option, choice
+from include.config.option import (
+    ALWAYS,
+    COLUMNS,
+    COUNT,
+    DDL,
+    FILE_GLOB,
+    FILLED,
+    FLAG,
+    FORMATS,
+    MOMENT,
+    SIZE,
+    Option,
+    choice,
+)
 
 PREFIX = "cloudFiles."
 EVOLUTION_MODES = ("addNewColumns", "addNewColumnsWithTypeWidening", "rescue", "failOnNewColumns", "none")
@@ -11,7 +24,7 @@ OPTIONS: dict[str, Option] = {
     "infer_column_types": Option(
         f"{PREFIX}inferColumnTypes", FLAG, "Infer the types of JSON and CSV columns; without it they are STRING."
     ),
-    "schema_hints": Option(f"{PREFIX}schemaHints", FILLED, "Types of some columns as DDL; the rest is inferred."),
+    "schema_hints": Option(f"{PREFIX}schemaHints", DDL, "Types of some columns as DDL; the rest is inferred."),
     "schema_evolution_mode": Option(
         f"{PREFIX}schemaEvolutionMode",
         choice(*EVOLUTION_MODES),

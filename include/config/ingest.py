@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
+from include.config.ddl import check_ddl
 from include.config.options import IngestOptions
 from include.config.section import Duration, Name, Place, Section, Table, Text
 from include.config.values import did_you_mean, share, shown
@@ -82,7 +83,7 @@ class Ingest(Section):
 
     source: Place = Field(description="A folder under landing/, an absolute path or a URI; read with its sub-folders.")
     table: Table = Field(description="The Delta table: schema.table under warehouse/, an absolute path or a URI.")
-    schema_ddl: Text | None = Field(
+    schema_ddl: Annotated[Text, AfterValidator(check_ddl)] | None = Field(
         default=None, alias="schema", description="The columns as Spark DDL; then nothing is inferred."
     )
     options: IngestOptions

@@ -31,7 +31,8 @@ class RowCounts:
 class RunResult:
     """What one run did. `table_version` is None while the target does not exist; `seconds` is wall time.
 
-    `error` names what went wrong in a rejected or failed run, and is None otherwise; `exit_code` is that of the command.
+    `error` names what went wrong in a rejected or failed run, and is None otherwise; `exit_code` is that of the
+    command.
     """
 
     pipeline: str

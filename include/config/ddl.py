@@ -1,0 +1,154 @@
+"""Checks a schema written as Spark DDL (`id bigint, tags array<string>`) without Spark, so that `sluice validate` can.
+
+It knows the shape and the words of Spark's types, not all their limits: Spark's own parser has the last word.
+"""
+
+import re
+from typing import NamedTuple
+
+from include.config.values import did_you_mean
+
+# What Delta 4.4 stores. Spark also has time, interval, char and varchar, which Delta or the readers refuse.
+PLAIN_TYPES = (
+    *("boolean", "tinyint", "byte", "smallint", "short", "int", "integer", "bigint", "long"),
+    *("float", "real", "double", "decimal", "dec", "numeric"),
+    *("date", "timestamp", "timestamp_ntz", "timestamp_ltz", "string", "binary", "variant"),
+)
+DECIMALS = ("decimal", "dec", "numeric")
+NESTED_TYPES = ("array", "map", "struct")
+TYPES = (*PLAIN_TYPES, *NESTED_TYPES)
+_TEXTS = {"char": "string", "character": "string", "varchar": "string", "text": "string"}
+MAX_DEPTH = 32
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<quoted>`(?:[^`]|``)+`)|(?P<word>\w+)|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<mark>[<>(),:]))",
+    re.ASCII,  # Spark wants other letters back-quoted
+)
+
+
+class Token(NamedTuple):
+    """A piece of DDL and where it begins, from 1. `kind` is quoted, word, text, mark or end."""
+
+    kind: str
+    text: str
+    position: int
+
+
+def check_ddl(ddl: str) -> str:
+    """The same text, if it is a list of columns.
+
+    Raises:
+        ValueError: it is not; says what is wrong at which character.
+    """
+    _Parser(ddl).columns()
+    return ddl
+
+
+class _Parser:
+    def __init__(self, ddl: str) -> None:
+        self._tokens = _tokens(ddl)
+        self._next = 0
+
+    def columns(self) -> None:
+        self._fields("end", 0)
+
+    def _take(self) -> Token:
+        token = self._tokens[self._next]
+        self._next = min(self._next + 1, len(self._tokens) - 1)
+        return token
+
+    def _at(self, *texts: str) -> bool:
+        token = self._tokens[self._next]
+        return token.kind in ("mark", "word") and token.text.lower() in texts
+
+    def _expect(self, text: str) -> None:
+        token = self._take()
+        if token.text != text or token.kind != "mark":
+            raise _unexpected(token, f"`{text}`")
+
+    def _fields(self, end: str, depth: int) -> None:
+        names: set[str] = set()
+        while True:
+            name = self._take()
+            if name.kind not in ("word", "quoted"):
+                raise _unexpected(name, "the name of a column (back-quote it unless it is letters, digits and _)")
+            if name.text.strip("`").lower() in names:
+                raise ValueError(f"names the column {name.text} twice (character {name.position})")
+            names.add(name.text.strip("`").lower())
+            if self._at(":"):
+                self._take()
+            self._type(depth)
+            self._attributes()
+            token = self._take()
+            if end in (token.kind, token.text):
+                return
+            if token.text != ",":
+                raise _unexpected(token, "a comma" if end == "end" else f"a comma or `{end}`")
+
+    def _attributes(self) -> None:
+        if self._at("not"):
+            self._take()
+            token = self._take()
+            if token.text.lower() != "null":
+                raise _unexpected(token, "NULL")
+        if self._at("comment"):
+            self._take()
+            token = self._take()
+            if token.kind != "text":
+                raise _unexpected(token, "a quoted comment")
+
+    def _type(self, depth: int) -> None:
+        token = self._take()
+        word = token.text.lower()
+        if token.kind != "word" or depth > MAX_DEPTH:
+            raise _unexpected(token, "a type")
+        if word not in TYPES:
+            near = f"; did you mean {_TEXTS[word]}?" if word in _TEXTS else did_you_mean(word, list(TYPES))
+            hint = near or f"; known: {', '.join(TYPES)}"
+            raise ValueError(f"{token.text} (character {token.position}) is not a type that a Delta table has{hint}")
+        if word in NESTED_TYPES:
+            self._nested(word, depth + 1)
+        elif word in DECIMALS and self._at("("):
+            self._precision()
+
+    def _nested(self, word: str, depth: int) -> None:
+        self._expect("<")
+        if word == "struct":
+            self._fields(">", depth)
+            return
+        if word == "map":
+            self._type(depth)
+            self._expect(",")
+        self._type(depth)
+        self._expect(">")
+
+    def _precision(self) -> None:
+        self._expect("(")
+        self._number()
+        if self._at(","):
+            self._take()
+            self._number()
+        self._expect(")")
+
+    def _number(self) -> None:
+        number = self._take()
+        if not number.text.isdecimal():
+            raise _unexpected(number, "a number")
+
+
+def _tokens(ddl: str) -> list[Token]:
+    tokens: list[Token] = []
+    position = 0
+    while ddl[position:].strip():
+        match = _TOKEN.match(ddl, position)
+        if match is None or match.lastgroup is None:
+            at = position + len(ddl[position:]) - len(ddl[position:].lstrip())
+            raise ValueError(f"cannot be read at character {at + 1}: {ddl[at : at + 20]!r}")
+        tokens.append(Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup) + 1))
+        position = match.end()
+    return [*tokens, Token("end", "", len(ddl) + 1)]
+
+
+def _unexpected(token: Token, wanted: str) -> ValueError:
+    found = "the end" if token.kind == "end" else repr(token.text)
+    return ValueError(f"must have {wanted} at character {token.position}, not {found}")
