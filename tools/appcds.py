@@ -38,15 +38,15 @@ FORMATS: Mapping[str, str] = {
 
 
 def write_file(file: Path) -> None:
-    """A landing file of a few rows in the format that its extension names; one of the JSON lines is malformed."""
+    """A landing file of two rows in the format that its extension names."""
     file.parent.mkdir(parents=True)
     match file.suffix:
         case ".json":
-            file.write_text('{"id":1,"at":"2013-01-01T10:00:00Z","x":1.5}\n{"id":2,"at":null,"x":2}\n{"id":\n')
+            file.write_text('{"id":1,"at":"2013-01-01T10:00:00Z","x":1.5}\n{"id":2,"at":null,"x":2}\n')
         case ".csv":
             file.write_text("id,at,x\n1,2013-01-01T10:00:00Z,1.5\n2,NA,2\n")
         case ".parquet":
-            pq.write_table(pa.table({"id": [1, 2], "x": [1.5, 2.0], "name": ["a", "b"]}), file)
+            pq.write_table(pa.table({"id": [1, 2], "x": [1.5, 2.0], "label": ["a", "b"]}), file)
         case _:
             file.write_text("one\ntwo\n")
 
@@ -69,7 +69,8 @@ def recording_job(settings: Settings, archive: Path) -> SparkJob:
     for pipeline in pipelines:
         discover_step(pipeline, settings, RUN_ID)
     job = plan_job(pipelines[0], settings, RUN_ID, planned_bytes=0)
-    flags = f"{java_options(SMALL, archive)} -XX:ArchiveClassesAtExit={archive}"
+    # The JVM warns of each of the thousands of classes (generated, signed) that no archive can hold.
+    flags = f"{java_options(SMALL, archive)} -XX:ArchiveClassesAtExit={archive} -Xlog:disable -Xlog:all=error:stderr"
     return replace(
         job,
         application=APPLICATION,
@@ -86,6 +87,7 @@ def build(archive: Path) -> bool:
     """
     archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_suffix(".part")
+    partial.unlink(missing_ok=True)  # the JVM writes over no file
     with TemporaryDirectory(prefix="sluice-appcds-") as home:
         # Not the user's settings: what they add (a cluster, more jars) belongs to their jobs only.
         settings = load_settings({"SLUICE_HOME": home}, file=Path(home, "settings.yaml"))
