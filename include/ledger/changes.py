@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from include.config.errors import DataRefused
 from include.config.ingest import ChangedFiles
+from include.ledger.fates import Fates
 from include.ledger.skips import Skip, named
-from include.ledger.versions import IDENTITY, KNOWN, PLANNED, Action, column, empty, table
+from include.ledger.versions import IDENTITY, KNOWN, PLANNED, Action, column, empty, never_planned, table
 
 # No file has this size: a known file that is to be taken for unknown gets it, so that no listed file equals it.
 FORGOTTEN_SIZE = -1
@@ -28,6 +29,11 @@ class Changes:
     new: pa.Table
     changed: pa.Table
     forgotten: pa.Table
+
+    @property
+    def any(self) -> bool:
+        """False where the ledger knows all files as they are."""
+        return bool(self.new.num_rows or self.changed.num_rows or self.forgotten.num_rows)
 
 
 def latest(rows: pa.Table) -> pa.Table:
@@ -62,45 +68,60 @@ def compare(files: pa.Table, known: pa.Table) -> Changes:
     files, known = files.combine_chunks(), known.combine_chunks()
     index = pc.index_in(files["path"], value_set=known["path"]).combine_chunks()
     unknown = pc.is_null(index)
-    new = files.filter(unknown)
-    new = _with_version(new, column([0] * new.num_rows, pa.int32()))
+    new = never_planned(files.filter(unknown))
     files, index = files.filter(pc.invert(unknown)), index.drop_null()
-    before = known.select(["size", "modified_at", "etag", "version"]).take(index)
+    before = known.select(["size", "modified_at", "etag", "version", "batch"]).take(index)
     differs = pc.invert(_same(files, before))
     files, before = files.filter(differs), before.filter(differs)
-    candidates = _with_version(files, before["version"])
+    candidates = pa.Table.from_arrays([*files.columns, before["version"], before["batch"]], schema=KNOWN)
     if not candidates.num_rows:
         return Changes(new, candidates, candidates)
     is_forgotten = pc.equal(before["size"], FORGOTTEN_SIZE)
     return Changes(new, candidates.filter(pc.invert(is_forgotten)), candidates.filter(is_forgotten))
 
 
-def planned_versions(changes: Changes, policy: ChangedFiles, torn: Set[str]) -> tuple[pa.Table, list[Skip]]:
-    """The versions to load (columns of PLANNED), and the changed files that the policy leaves out.
+def defer(changes: Changes, accounted: int) -> tuple[Changes, int]:
+    """Leave out the paths whose latest version is in a batch above `accounted`; returns how many these are.
 
-    `torn` paths changed while their latest version was read, so what was loaded of it was never a whole file: the next
-    version takes its place whatever the policy.
+    What became of a version says what its successor means: one that changed before it was read never was, one that
+    changed meanwhile must be replaced. So a path has one planned version at a time, and the next one waits.
+    """
+    if not changes.any:
+        return changes, 0
+    changed = changes.changed.filter(pc.less_equal(changes.changed["batch"], accounted))
+    forgotten = changes.forgotten.filter(pc.less_equal(changes.forgotten["batch"], accounted))
+    waiting = changes.changed.num_rows - changed.num_rows + changes.forgotten.num_rows - forgotten.num_rows
+    return Changes(changes.new, changed, forgotten), waiting
+
+
+def planned_versions(changes: Changes, policy: ChangedFiles, fates: Fates) -> tuple[pa.Table, list[Skip]]:
+    """The versions to load (columns of PLANNED), and the changed files that the policy leaves out.
 
     Raises:
         DataRefused: a file changed and the policy is `error`. Nothing is planned; nothing is lost.
     """
-    if not (changes.new.num_rows or changes.changed.num_rows or changes.forgotten.num_rows):
+    if not changes.any:
         return empty(PLANNED), []
-    is_torn = pc.is_in(changes.changed["path"], value_set=column(sorted(torn), pa.string()))
-    torn_files, changed = changes.changed.filter(is_torn), changes.changed.filter(pc.invert(is_torn))
-    if policy == "error" and changed.num_rows:
-        raise _refused(changed)
-    parts = [_next(changes.new, "append"), _next(torn_files, "replace")]
+    by_policy: Action = "replace" if policy == "replace" else "append"
+    replaced, changed = _split(changes.changed, fates.replaced)
+    unread, changed = _split(changed, fates.unread)
     # What was never planned has no rows that could be replaced.
     loaded = pc.greater(changes.forgotten["version"], 0)
-    parts += [_next(changes.forgotten.filter(loaded), "replace")]
-    parts += [_next(changes.forgotten.filter(pc.invert(loaded)), "append")]
-    if policy in ("append", "replace"):
-        parts.append(_next(changed, "append" if policy == "append" else "replace"))
-    ignored = changed if policy == "ignore" else changed.slice(0, 0)
-    return pa.concat_tables(parts).combine_chunks(), named(
-        ignored, "changed_ignored", "another version was loaded before"
-    )
+    parts = [
+        _next(changes.new, "append"),
+        _next(replaced, "replace"),
+        _next(unread, by_policy),
+        _next(changes.forgotten.filter(loaded), "replace"),
+        _next(changes.forgotten.filter(pc.invert(loaded)), "append"),
+    ]
+    skips: list[Skip] = []
+    if policy == "ignore":
+        skips = named(changed, "changed_ignored", "another version was planned before")
+    elif policy == "error" and changed.num_rows:
+        raise _refused(changed)
+    else:
+        parts.append(_next(changed, by_policy))
+    return pa.concat_tables(parts).combine_chunks(), skips
 
 
 def unknown_skips(skips: Sequence[Skip], known: pa.Table) -> list[Skip]:
@@ -120,14 +141,15 @@ def _same(files: pa.Table, before: pa.Table) -> pa.ChunkedArray:
     return pc.and_(same, pc.coalesce(pc.equal(files["etag"], before["etag"]), neither))
 
 
-def _with_version(files: pa.Table, version: pa.Array | pa.ChunkedArray) -> pa.Table:
-    return files.select(IDENTITY.names).append_column(KNOWN.field("version"), version)
+def _split(files: pa.Table, paths: Set[str]) -> tuple[pa.Table, pa.Table]:
+    inside = pc.is_in(files["path"], value_set=column(sorted(paths), pa.string()))
+    return files.filter(inside), files.filter(pc.invert(inside))
 
 
 def _next(files: pa.Table, action: Action) -> pa.Table:
     version = pc.add(files["version"], pa.scalar(1, pa.int32()))
-    files = files.set_column(KNOWN.get_field_index("version"), KNOWN.field("version"), version)
-    return files.append_column(PLANNED.field("action"), column([action] * files.num_rows, pa.string()))
+    actions = column([action] * files.num_rows, pa.string())
+    return pa.Table.from_arrays([*files.select(IDENTITY.names).columns, version, actions], schema=PLANNED)
 
 
 def _refused(changed: pa.Table) -> DataRefused:

@@ -1,15 +1,15 @@
 """Discovery: what landed since the last run is planned, what is left out is named. No Spark; in a task or in the CLI.
 
 Steps, and what a kill after each of them leaves:
-  1. pin the ledger's version, then list the source         nothing
-  2. name the skipped files (`skipped/`, one commit)        they are named; the next run makes the same plan
-  3. create the ledger, the first time                      an empty ledger; the next run makes the same plan
-  4. plan the new versions (`ledger/`, one commit)          pending batches; the next run loads them
-  5. rebuild outcomes that a killed load left out           some batches' outcomes; the next run goes on
+  1. rebuild outcomes that a killed load left out           some batches' outcomes; the next run goes on
+  2. pin the ledger's version, then list the source         nothing
+  3. name the skipped files (`skipped/`, one commit)        they are named; the next run makes the same plan
+  4. create the ledger, the first time                      an empty ledger; the next run makes the same plan
+  5. plan the new versions (`ledger/`, one commit)          pending batches; the next run loads them
   6. merge small data files of the ledger                   data files that no commit names
 
-A plan is committed only on the version pinned in step 1. When two discoveries race, one of them finds the ledger moved
-and starts again at step 1, with a new listing: by the old one, a file that the other saw in a newer state would seem
+A plan is committed only on the version pinned in step 2. When two discoveries race, one of them finds the ledger moved
+and starts again at step 2, with a new listing: by the old one, a file that the other saw in a newer state would seem
 changed back.
 """
 
@@ -39,9 +39,10 @@ class Discovery:
     """What a discovery found, and what there is to load now.
 
     `discovered` file versions of `discovered_bytes` were planned by this run; `skipped` were named by a rule for the
-    first time; `waiting` are younger than `settle`. The pending figures are about all batches that the target does not
-    hold yet, from earlier runs too: `first_pending` (None: none) to `last_planned` (0: no batch was ever planned).
-    A dry run writes nothing, counts what it would plan as planned, and lists it in `new_files` and `new_skips`.
+    first time; `waiting` are younger than `settle`, or changed again before their planned version was loaded: a later
+    run takes them. The pending figures are about all batches that the target does not hold yet, from earlier runs too:
+    `first_pending` (None: none) to `last_planned` (0: no batch was ever planned). A dry run writes nothing, counts
+    what it would plan as planned, and lists it in `new_files` and `new_skips`.
     """
 
     run_id: str
@@ -90,8 +91,8 @@ def discover(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_run: bo
     ingest = pipeline.ingestion()
     if dry_run:
         return _preview(pipeline, settings, run_id)
-    plan = _commit_plan(pipeline, settings, run_id)
     rebuild_missing(settings, pipeline, run_id)
+    plan = _commit_plan(pipeline, settings, run_id)
     ledger = Ledger(settings, pipeline.name)
     committed = committed_batch(settings, ingest.table, app_id(pipeline.name))
     compact_loaded(ledger, committed)

@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings, is_remote
 from include.ledger import skips
-from include.ledger.changes import Changes, compare, forget, latest, planned_versions, unknown_skips
+from include.ledger.changes import Changes, compare, defer, forget, latest, planned_versions, unknown_skips
+from include.ledger.fates import Fates, fates
 from include.ledger.forgotten import forgotten_versions
 from include.ledger.ledger import Ledger
 from include.ledger.listing import list_source
-from include.ledger.outcomes import torn_paths
+from include.ledger.outcomes import last_outcome_batch
 from include.ledger.skips import Skip
 from include.ledger.target import app_id, committed_batch
 from include.ledger.versions import KNOWN, column, empty
@@ -50,11 +51,12 @@ def make_plan(pipeline: Pipeline, settings: Settings, now: int) -> Plan:
     if only_new and not ledger.exists and not at_start.num_rows:
         found += skips.named(changes.new, "existing_at_start", "cloudFiles.includeExistingFiles is false")
         changes = Changes(changes.new.slice(0, 0), changes.changed, changes.forgotten)
-    torn = torn_paths(settings, name) if changes.changed.num_rows else set()
-    planned, ignored = planned_versions(changes, ingest.changed_files, torn)
+    changes, waiting = defer(changes, last_outcome_batch(settings, name))
+    history = fates(settings, name, ledger, changes.changed) if changes.changed.num_rows else Fates()
+    planned, ignored = planned_versions(changes, ingest.changed_files, history)
     planned, unreadable = _readable(settings, ingest.source, planned)
     fresh = skips.unrecorded(settings, name, [*found, *ignored, *unreadable])
-    return Plan(ledger, committed, planned, tuple(fresh), listing.waiting)
+    return Plan(ledger, committed, planned, tuple(fresh), listing.waiting + waiting)
 
 
 def _all_known(ledger: Ledger, at_start: pa.Table) -> pa.Table:
@@ -67,11 +69,18 @@ def _all_known(ledger: Ledger, at_start: pa.Table) -> pa.Table:
 
 
 def _readable(settings: Settings, source: str, planned: pa.Table) -> tuple[pa.Table, list[Skip]]:
-    """Only those versions that can be opened, and a skip for each other. Object stores tell when they are read."""
-    if is_remote(settings.source_root(source)) or not planned.num_rows:
+    """Only those versions that can be opened, and a skip for each of the others."""
+    if not planned.num_rows:
         return planned, []
-    from include.ledger.local_files import refuse_unreadable  # noqa: PLC0415 - only where something is new
+    # Imported here: runs with nothing new do not come to this point.
+    if is_remote(root := settings.source_root(source)):
+        from include.ledger.remote_files import refuse_markers  # noqa: PLC0415
 
-    refused = refuse_unreadable(settings, planned["path"].to_pylist())
+        empty_files = planned.filter(pc.equal(planned["size"], 0))
+        refused = refuse_markers(root, settings.ledger_path(root + "/"), empty_files["path"].to_pylist())
+    else:
+        from include.ledger.local_files import refuse_unreadable  # noqa: PLC0415
+
+        refused = refuse_unreadable(settings, planned["path"].to_pylist())
     paths = column([skip.path for skip in refused], pa.string())
     return planned.filter(pc.invert(pc.is_in(planned["path"], value_set=paths))), refused

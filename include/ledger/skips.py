@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from include.config.settings import Settings
 from include.ledger.tables import append, open_table, read
-from include.ledger.versions import KNOWN, TIMESTAMP, column, empty, micros, table
+from include.ledger.versions import KNOWN, TIMESTAMP, empty, micros, never_planned, table
 
 Rule = Literal[
     "hidden",  # the name, or a folder above it, starts with _ or . ; or the name ends with ._COPYING_
@@ -120,5 +120,4 @@ def existing_at_start(settings: Settings, pipeline: str) -> pa.Table:
     if recorded is None:
         return empty(KNOWN)
     rows = read(recorded, ("path", "size", "modified_at", "etag"), "rule = 'existing_at_start'")
-    never_planned = column([0] * rows.num_rows, pa.int32())
-    return rows.append_column(KNOWN.field("version"), never_planned)
+    return never_planned(rows)

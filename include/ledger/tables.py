@@ -77,13 +77,21 @@ def write_parquet(location: str, name: str, rows: pa.Table) -> int:
     pq.write_table(rows, sink, compression="zstd")
     data = sink.getvalue()
     if is_remote(location):
-        import obstore  # noqa: PLC0415
-        from obstore.store import from_url  # noqa: PLC0415
-
-        obstore.put(from_url(location), name, memoryview(data))
+        _put_remote(location, name, data)
     else:
         Path(location, name).write_bytes(memoryview(data))
     return int(data.size)
+
+
+def _put_remote(location: str, name: str, data: pa.Buffer) -> None:
+    import obstore  # noqa: PLC0415 - not needed for local state
+    from obstore.exceptions import BaseError  # noqa: PLC0415
+    from obstore.store import from_url  # noqa: PLC0415
+
+    try:
+        obstore.put(from_url(location), name, data.to_pybytes())
+    except BaseError as error:
+        raise OSError(str(error)) from error
 
 
 def _plain(field: pa.Field) -> pa.Field:

@@ -18,11 +18,13 @@ TIMESTAMP = pa.timestamp("us", "UTC")
 # What a listing knows about a file. The four columns are its identity: when any differs, it is another version.
 IDENTITY = pa.schema([("path", pa.string()), ("size", pa.int64()), ("modified_at", TIMESTAMP), ("etag", pa.string())])
 
-# A file as the ledger knows it: its latest version. Version 0 stands for "seen, but never planned".
-KNOWN = IDENTITY.append(pa.field("version", pa.int32()))
+_VERSION = pa.field("version", pa.int32())
+
+# A file version as the ledger knows it. Version 0, of batch 0, stands for "seen, but never planned".
+KNOWN = pa.schema([*IDENTITY, _VERSION, pa.field("batch", pa.int64())])
 
 # A file version that is to be loaded.
-PLANNED = KNOWN.append(pa.field("action", pa.string()))
+PLANNED = pa.schema([*IDENTITY, _VERSION, pa.field("action", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ def table(columns: Sequence[Sequence[object]], schema: pa.Schema) -> pa.Table:
 def empty(schema: pa.Schema) -> pa.Table:
     """No rows (`Schema.empty_table` would import pandas)."""
     return pa.Table.from_batches([], schema)
+
+
+def never_planned(files: pa.Table) -> pa.Table:
+    """Files (IDENTITY) as known files (KNOWN) without a version yet."""
+    for field in (KNOWN.field("version"), KNOWN.field("batch")):
+        files = files.append_column(field, column([0] * files.num_rows, field.type))
+    return files
 
 
 def file_versions(planned: pa.Table) -> tuple[FileVersion, ...]:
