@@ -1,0 +1,1 @@
+"""The Spark side of Sluice: entry scripts of the jobs. Nothing here imports Airflow."""

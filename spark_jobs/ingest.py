@@ -1,4 +1,6 @@
-"""Entry of the ingest job: load every pending batch of a pipeline. Started by a guarded spark-submit (include/submit)."""
+"""Entry of the ingest job: load every pending batch of a pipeline. Started by a guarded spark-submit
+(include/submit).
+"""
 
 import argparse
 import logging

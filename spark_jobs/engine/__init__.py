@@ -1,0 +1,1 @@
+"""What the entry scripts call: session, probe, readers, batches, stream."""

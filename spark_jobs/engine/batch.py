@@ -1,14 +1,15 @@
 """One planned micro-batch: probe, decide, quarantine, commit, account.
 
-A batch is done when the target's commit with `txnVersion` = batch is in; everything before it may be repeated, everything after it
-can be rebuilt. Killed at any point, the next run does the same batch again with the same files under the same schema:
+A batch is done when the target's commit with `txnVersion` = batch is in; everything before it may be repeated,
+everything after it can be rebuilt. Killed at any point, the next run does the same batch again with the same files
+under the same schema:
 
 | killed after | left behind | on the next run |
 |---|---|---|
 | the attempt's document | a note | the schema version in it is used again |
 | the quarantine's commit | rows of a batch that is not done, which no report shows | they are replaced by this attempt's |
 | the target's commit | no outcomes | discovery counts them from the tables |
-| the outcomes | the attempt's document, a checkpoint one batch behind | ignored; the batch is skipped by its number |
+| the outcomes | the attempt's document, a checkpoint one batch behind | the batch is passed over by its number |
 """
 
 import json
@@ -261,7 +262,9 @@ class BatchLoader:
         writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
 
     def _replaced_paths(self, work: Work) -> list[str]:
-        """SQL literals of the readable files whose older versions go. A broken new version leaves the older rows standing."""
+        """SQL literals of the readable files whose older versions go. A broken new version leaves the older rows
+        standing.
+        """
         actions = {file.path: file.action for file in work.planned.files}
         return [_sql_literal(file.path) for file in work.readable if actions[file.path] == "replace"]
 
@@ -284,8 +287,8 @@ class BatchLoader:
         frame = read_files(self.spark, self.ingest, work.schema.schema, files)
         if work.tried:
             return frame.where(F.col(CORRUPT).isNull())
-        # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then are
-        # the records looked at one by one.
+        # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then
+        # are the records looked at one by one.
         stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
         return frame.where(F.when(F.col(CORRUPT).isNotNull(), stop).otherwise(F.lit(True)))
 
@@ -314,7 +317,8 @@ class BatchLoader:
             ) from error
         if found := UNREADABLE.search(text):
             names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
-            if file := names.get(found["file"]):
+            # The message says file:///x where _metadata.file_path says file:/x.
+            if file := names.get(re.sub("^file:/+", "file:/", found["file"])):
                 log.warning("%s cannot be read: %s", file.path, _root_cause(text))
                 return work.without(file.path, f"Spark cannot read it: {_root_cause(text)}")
         raise error

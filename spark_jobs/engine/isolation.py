@@ -1,4 +1,6 @@
-"""Reading the files of a batch one by one, each noted before and after, so that one which hangs or ends the JVM is named."""
+"""Reading the files of a batch one by one, each noted before and after, so that one which hangs or ends the JVM is
+named.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,6 +1,8 @@
-"""Records that Spark's reader marks as not fitting, and why in words: the first column whose text or JSON value is not of the column's type.
+"""Records that Spark's reader marks as not fitting, and why in words: the first column whose text or JSON value is
+not of the column's type.
 
-Spark's readers only say that a record is corrupt. These run on the few records that are, in the driver, and decide nothing.
+Spark's readers only say that a record is corrupt. These run on the few records that are, in the driver, and decide
+nothing.
 """
 
 import csv
@@ -132,7 +134,9 @@ def _refusals_of(file: BatchFile, raws: Sequence[str], schema: StructType, inges
 
 
 def _numbered(file: BatchFile, raws: Sequence[str]) -> Iterator[tuple[int | None, str]]:
-    """The raw records with their line numbers; None where a record is no single line of the file (multiLine, encodings)."""
+    """The raw records with their line numbers; None where a record is no single line of the file (multiLine,
+    encodings).
+    """
     wanted = Counter(raws)
     number = 0
     for block in whole_lines(blocks(file.planned)):

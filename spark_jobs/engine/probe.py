@@ -1,7 +1,8 @@
 """One look at each file of a batch before Spark reads it: can it be read, how many records, which must not be loaded.
 
-Runs in worker processes beside the driver (or in Spark's Python workers on a cluster), so that a file which hangs or crashes a
-reader takes nothing else with it. Imports neither Spark nor Arrow for JSON, CSV and text: a worker starts in a tenth of a second.
+Runs in worker processes beside the driver (or in Spark's Python workers on a cluster), so that a file which hangs or
+crashes a reader takes nothing else with it. Imports neither Spark nor Arrow for JSON, CSV and text: a worker starts
+in a tenth of a second.
 """
 
 import csv
@@ -18,7 +19,9 @@ MAX_HEADER = 1 << 20  # bytes: a longer first line is no header
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """What a worker needs to look at one file. `spec` holds the keys that the schema knows (JSON), None before there is a schema."""
+    """What a worker needs to look at one file. `spec` holds the keys that the schema knows (JSON), None before there
+    is a schema.
+    """
 
     path: str
     planned: Planned
@@ -31,9 +34,10 @@ class ProbeTask:
 class FileReport:
     """What the look found.
 
-    `records` is the independent count (None where the format gives none without parsing); `bad` are records that must not be
-    loaded although Spark's reader might accept them; `unknown` maps a key that the schema does not have to the first record with
-    it; `shape` tells files apart that need a reader of their own (CSV: the header; Parquet: the Arrow schema).
+    `records` is the independent count (None where the format gives none without parsing); `bad` are records that must
+    not be loaded although Spark's reader might accept them; `unknown` maps a key that the schema does not have to the
+    first record with it; `shape` tells files apart that need a reader of their own (CSV: the header; Parquet: the
+    Arrow schema).
     """
 
     path: str

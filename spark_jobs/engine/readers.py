@@ -1,14 +1,16 @@
 """Spark's readers over the explicit files of one planned micro-batch: one data frame, one schema, bad records marked.
 
-Every frame has the schema's columns, `CORRUPT` (the raw text of a record that does not fit, else null) and `FILE` (the file as
-Spark names it). What Spark's readers would lose without a word is kept from them by the probe's findings: see records.py.
+Every frame has the schema's columns, `CORRUPT` (the raw text of a record that does not fit, else null) and `FILE`
+(the file as Spark names it). What Spark's readers would lose without a word is kept from them by the probe's
+findings: see records.py.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
@@ -20,8 +22,7 @@ from spark_jobs.engine.streams import Planned
 
 CORRUPT = "__sluice_corrupt"
 FILE = "__sluice_file"
-# Files are read by the paths of the ledger: a `*` or `[` in a name is that character, not a pattern.
-AS_NAMED = {"__globPaths__": "false"}
+GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 WIDENS = {
     "tinyint": {"smallint", "int", "bigint"},
@@ -49,13 +50,31 @@ def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: S
 
 
 def uris(files: Iterable[BatchFile]) -> list[str]:
-    """The files as Spark's readers take them."""
+    """The files as Spark names them."""
     return [spark_uri(file.planned.uri) for file in files]
 
 
+def load_named(reader: DataFrameReader, files: Sequence[BatchFile]) -> DataFrame:
+    """Exactly these files, with FILE: a `*` or `[` in a name is that character, not a pattern.
+
+    Spark's own switch for that (`__globPaths__`) reads ALL paths once more for each path with such a character, so they
+    are escaped instead. Hadoop cannot expand a pattern with a colon in it: such a file, alone, goes by the switch.
+    """
+    named = uris(files)
+    alone = [uri for uri in named if GLOB_CHARACTERS.search(uri) and ":" in uri.rpartition("/")[2]]
+    together = [GLOB_CHARACTERS.sub(r"\\\1", uri) for uri in named if uri not in alone]
+    frames = [reader.load(together)] if together else []
+    frames += [reader.option("__globPaths__", "false").load([uri]) for uri in alone]
+    return reduce(
+        DataFrame.unionByName, (frame.select("*", F.col("_metadata.file_path").alias(FILE)) for frame in frames)
+    )
+
+
 def spark_names(spark: SparkSession, files: Sequence[BatchFile]) -> list[str]:
-    """What Spark's `_metadata.file_path` says for each file: Hadoop's escaping, asked of Hadoop where a name needs any."""
-    jvm_path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]  # noqa: SLF001  no public way
+    """What Spark's `_metadata.file_path` says for each file: Hadoop's escaping, asked of Hadoop where a name needs
+    any.
+    """
+    jvm_path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
     names = []
     for uri in uris(files):
         name = uri if _is_plain(uri) else str(jvm_path(uri).toUri().toString())
@@ -70,15 +89,17 @@ def _is_plain(uri: str) -> bool:
 def _read_json(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
-    """Clean files by Spark's JSON source; files with refused lines as text, less those lines, through the same parser."""
+    """Clean files by Spark's JSON source; files with refused lines as text, less those lines, through the same
+    parser.
+    """
     options = {**STRICT_JSON, **ingest.options.reader, **_permissive()}
     clean = [file for file in files if not file.report.bad]
     if clean:
-        reader = spark.read.format("json").options(**options, **AS_NAMED).schema(_with_corrupt(schema))
-        yield _shaped(reader.load(uris(clean)), schema)
+        reader = spark.read.format("json").options(**options).schema(_with_corrupt(schema))
+        yield _shaped(load_named(reader, clean), schema)
     dirty = [file for file in files if file.report.bad]
     if dirty:
-        lines = _without_refused(spark, spark.read.format("text").options(**AS_NAMED).load(uris(dirty)), dirty)
+        lines = _without_refused(spark, load_named(spark.read.format("text"), dirty), dirty)
         parsed = F.from_json("value", _with_corrupt(schema), options)
         yield lines.select(parsed.alias("r"), FILE).select("r.*", FILE)
 
@@ -87,35 +108,35 @@ def _without_refused(spark: SparkSession, text: DataFrame, files: Sequence[Batch
     """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
     raws = {bad.raw for file in files for bad in file.report.bad}
     frame = spark.createDataFrame([(bytearray(raw),) for raw in raws], "refused binary")
-    lines = text.select("value", F.col("_metadata.file_path").alias(FILE)).where(
-        F.btrim("value", F.lit(" \t\r\n")) != ""
-    )
+    lines = text.where(F.btrim("value", F.lit(" \t\r\n")) != "")
     return lines.join(F.broadcast(frame), lines["value"].cast("binary") == frame["refused"], how="left_anti")
 
 
 def _read_csv(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
-    """One frame per distinct header: Spark matches CSV columns by position, so each header gets a schema in its order."""
+    """One frame per distinct header: Spark matches CSV columns by position, so each header gets a schema in its
+    order.
+    """
     types = {field.name: field.dataType for field in schema}
     for header, group in _by_shape(files).items():
         in_file_order = StructType([StructField(name, types[name]) for name in header])
-        reader = spark.read.format("csv").options(**{**ingest.options.reader, **_permissive()}, **AS_NAMED)
-        yield _shaped(reader.schema(_with_corrupt(in_file_order)).load(uris(group)), schema)
+        reader = spark.read.format("csv").options(**{**ingest.options.reader, **_permissive()})
+        yield _shaped(load_named(reader.schema(_with_corrupt(in_file_order)), group), schema)
 
 
 def _read_parquet(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
     for group in _by_shape(files).values():
-        frame = spark.read.format("parquet").options(**ingest.options.reader, **AS_NAMED).load(uris(group))
+        frame = load_named(spark.read.format("parquet").options(**ingest.options.reader), group)
         yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
 
 
 def _read_text(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
-    frame = spark.read.format("text").options(**ingest.options.reader, **AS_NAMED).load(uris(files))
+    frame = load_named(spark.read.format("text").options(**ingest.options.reader), files)
     yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
 
 
@@ -138,7 +159,7 @@ def _shaped(frame: DataFrame, schema: StructType) -> DataFrame:
     """The schema's columns in its order (null where the files have none), then CORRUPT and FILE."""
     present = set(frame.columns)
     columns = [_typed(field, present) for field in schema]
-    return frame.select(*columns, CORRUPT, F.col("_metadata.file_path").alias(FILE))
+    return frame.select(*columns, CORRUPT, FILE)
 
 
 def _typed(field: StructField, present: set[str]) -> Column:
@@ -147,7 +168,7 @@ def _typed(field: StructField, present: set[str]) -> Column:
 
 
 def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
-    """The schema that the files themselves show: column types only where `cloudFiles.inferColumnTypes` asks for them."""
+    """The schema that the files show, with column types only where `cloudFiles.inferColumnTypes` asks for them."""
     if ingest.options.format == "text":
         return StructType([StructField("value", StringType())])
     if ingest.options.format == "json":
@@ -156,10 +177,16 @@ def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]
 
 
 def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
+    """From the lines that the probe did not refuse: a refused line must not shape the table."""
     as_text = "false" if ingest.options.infer_column_types else "true"
     options = {**STRICT_JSON, **ingest.options.reader, **_permissive(), "primitivesAsString": as_text}
-    inferred = spark.read.format("json").options(**options, **AS_NAMED).load(uris(files)).schema
-    fields = [field for field in inferred if field.name != CORRUPT]
+    reader = spark.read.format("json").options(**options)
+    if any(file.report.bad for file in files):
+        text = load_named(spark.read.format("text"), files)
+        inferred = reader.json(_without_refused(spark, text, files).select("value")).schema
+    else:
+        inferred = load_named(reader, files).schema
+    fields = [field for field in inferred if field.name not in (CORRUPT, FILE)]
     if not ingest.options.infer_column_types:
         fields = [StructField(field.name, StringType()) for field in fields]
     return StructType(fields)
@@ -168,12 +195,12 @@ def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile])
 def _infer_group(
     spark: SparkSession, ingest: Ingest, header: tuple[str, ...], files: Sequence[BatchFile]
 ) -> StructType:
-    reader = spark.read.options(**ingest.options.reader, **AS_NAMED)
+    reader = spark.read.options(**ingest.options.reader)
     if ingest.options.format == "parquet":
-        return reader.format("parquet").load(uris(files[:1])).schema
+        return load_named(reader.format("parquet"), files[:1]).drop(FILE).schema
     if not ingest.options.infer_column_types:
         return StructType([StructField(name, StringType()) for name in header])
-    inferred = reader.format("csv").option("inferSchema", "true").load(uris(files)).schema
+    inferred = load_named(reader.format("csv").option("inferSchema", "true"), files).drop(FILE).schema
     return StructType([StructField(name, field.dataType) for name, field in zip(header, inferred, strict=False)])
 
 
@@ -203,7 +230,7 @@ def refuse_parquet_drift(spark: SparkSession, schema: StructType, files: Sequenc
     """
     known = {field.name: field.dataType for field in schema}
     for group in _by_shape(files).values():
-        physical = spark.read.format("parquet").options(**AS_NAMED).load(uris(group[:1])).schema
+        physical = load_named(spark.read.format("parquet"), group[:1]).drop(FILE).schema
         for field in physical:
             expected = known.get(field.name)
             if expected is None:

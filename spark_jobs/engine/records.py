@@ -1,10 +1,11 @@
 """Strict checks of JSON lines, before Spark's lax reader sees them. Pure functions over bytes.
 
-Spark reads `{"id":3}{"id":4}` as one record, `{"id":1,"id":2}` as the last value, and drops keys that the schema does not
-name, each without a word. So every block of lines is decoded once by msgspec (about a third of the CPU of Spark's own typed
-read of the same bytes), the keys are compared with the schema's, and *key conservation* finds repeated keys without looking at
-each: the number of `":` in the raw bytes equals the number of decoded keys exactly when no key was doubled. Text inside strings
-can only raise the raw count, so the cheap test never misses; a block that fails it is decoded again line by line.
+Spark reads `{"id":3}{"id":4}` as one record, `{"id":1,"id":2}` as the last value, and drops keys that the schema does
+not name, each without a word. So every block of lines is decoded once by msgspec (about a third of the CPU of Spark's
+own typed read of the same bytes), the keys are compared with the schema's, and *key conservation* finds repeated keys
+without looking at each: the number of `":` in the raw bytes equals the number of decoded keys exactly when no key was
+doubled. Text inside strings can only raise the raw count, so the cheap test never misses; a block that fails it is
+decoded again line by line.
 """
 
 import json
@@ -43,7 +44,9 @@ class JsonFindings:
 
 
 def spec_of(schema: JsonType) -> Spec | None:
-    """The keys that a Spark type (its JSON form) allows, or None where any value fits (strings, primitives, maps of them)."""
+    """The keys that a Spark type (its JSON form) allows, or None where any value fits (strings, primitives, maps of
+    them).
+    """
     if not isinstance(schema, Mapping):
         return None
     if schema["type"] == "struct":

@@ -1,7 +1,7 @@
 """Numbered schema versions of a pipeline, as plain JSON in `state/<pipeline>/schemas/N.json`.
 
-Version 1 is declared or inferred from the first files; a change of the declared schema or of the hints makes the next version.
-A version is written before the first row that has it, and never rewritten.
+Version 1 is declared or inferred from the first files; a change of the declared schema or of the hints makes the next
+version. A version is written before the first row that has it, and never rewritten.
 """
 
 import json

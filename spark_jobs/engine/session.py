@@ -6,11 +6,13 @@ from pyspark.sql import SparkSession
 CONF = {
     # 50 partitions to replay a log of a few kilobytes cost a second a commit.
     "spark.databricks.delta.snapshotPartitions": "2",
-    # One replace is one commit even where the new rows do not match the predicate: the predicate names the old file versions.
+    # One replace is one commit even where the new rows do not match the predicate: the predicate names the old file
+    # versions.
     "spark.databricks.delta.replaceWhere.constraintCheck.enabled": "false",
     # Above this many paths Spark starts one task per FILE to list them; the ledger has listed them already.
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000000",
-    # Small files are packed into few tasks, and so into few files of the target: 4 MB would make 100 tiny files 4 tasks.
+    # Small files are packed into few tasks, and so into few files of the target: 4 MB would make 100 tiny files 4
+    # tasks.
     "spark.sql.files.openCostInBytes": "262144",
     "spark.sql.session.timeZone": "UTC",
 }

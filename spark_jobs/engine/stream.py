@@ -1,10 +1,11 @@
 """The availableNow stream over the ledger that drives a load: each planned micro-batch once, in order.
 
-The stream only says which batches there are. What is done is what the target's transaction version says, so a checkpoint that is
-lost, damaged or copied back from yesterday costs a second, not a row:
+The stream only says which batches there are. What is done is what the target's transaction version says, so a
+checkpoint that is lost, damaged or copied back from yesterday costs a second, not a row:
 
 - lost: a new stream starts at the ledger's commit that planned the first pending batch;
-- behind (copied back, or killed before Spark's own commit): done batches come again and are passed over by their number;
+- behind (copied back, or killed before Spark's own commit): done batches come again and are passed over by their
+  number;
 - ahead, or damaged: it is moved aside, and a new stream starts.
 """
 
@@ -90,7 +91,9 @@ class LedgerStream:
         return reader.load(spark_uri(self._settings.state_root(self._pipeline.name, "ledger")))
 
     def _load_up_to(self, frame: DataFrame, loader: BatchLoader) -> None:
-        """Load every pending batch up to the newest one in `frame`, in order, whatever slice of the ledger Spark hands over."""
+        """Load every pending batch up to the newest one in `frame`, in order, whatever slice of the ledger Spark
+        hands over.
+        """
         newest = frame.agg(F.max("batch")).collect()[0][0]
         first = self._committed() + 1
         if newest is None or newest < first:
@@ -114,7 +117,7 @@ class LedgerStream:
         return is_remote(self._checkpoint) or (Path(self._checkpoint) / "offsets").is_dir()
 
     def _discard(self, why: str) -> None:
-        """Move the checkpoint aside (local), so that a person can look at it; a remote one is left, under a new name."""
+        """Move a local checkpoint aside, so that a person can look at it; leave a remote one and use a new name."""
         aside = f"{self._checkpoint}.{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         log.warning("starting without the checkpoint, because %s", why)
         if is_remote(self._checkpoint):

@@ -1,4 +1,6 @@
-"""Opening landing files in Python: never blocking, compared with the plan, decompressed by the name's extension as Hadoop does."""
+"""Opening landing files in Python: never blocking, compared with the plan, decompressed by the name's extension as
+Hadoop does.
+"""
 
 import bz2
 import gzip
@@ -36,7 +38,9 @@ class SupersededError(Exception):
 
 @dataclass(frozen=True)
 class Planned:
-    """What the plan knows of a file: where it is, its size in bytes, when it was modified (microseconds since the epoch)."""
+    """What the plan knows of a file: where it is, its size in bytes, when it was modified (microseconds since the
+    epoch).
+    """
 
     uri: str
     size: int

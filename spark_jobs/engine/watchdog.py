@@ -1,4 +1,6 @@
-"""Ends a job whose Spark tasks make no progress: a task thread that hangs in a reader cannot be interrupted, only its JVM can."""
+"""Ends a job whose Spark tasks make no progress: a task thread that hangs in a reader cannot be interrupted, only its
+JVM can.
+"""
 
 import logging
 import threading
@@ -20,12 +22,13 @@ POLL_SECONDS = 1.0
 class Watchdog:
     """While it is entered: if no Spark task ends for the hang timeout although a stage is active, the JVM is halted.
 
-    `note` is called with the seconds before that and writes down what the next attempt must know; the exit code is RESTART.
+    `note` is called with the seconds before that and writes down what the next attempt must know; the exit code is
+    RESTART.
     """
 
     def __init__(self, spark: SparkSession, note: Callable[[float], None]) -> None:
         self._note = note
-        self._jvm = spark._jvm  # noqa: SLF001  only the JVM can halt itself past its shutdown hooks
+        self._jvm = spark._jvm
         self._tracker = spark.sparkContext.statusTracker()
         self._seconds = float(spark.conf.get(HANG_CONF, str(DEFAULT_SECONDS)) or DEFAULT_SECONDS)
         self._done = threading.Event()

@@ -1,7 +1,7 @@
 """Probes in processes of their own, each file with a time limit: a hang or a crash costs one file, not the run.
 
-`concurrent.futures` cannot end a worker that hangs, nor say which task broke its pool; this can, in little code: one thread
-drives one worker process through a pipe and kills it when the answer is late.
+`concurrent.futures` cannot end a worker that hangs, nor say which task broke its pool; this can, in little code: one
+thread drives one worker process through a pipe and kills it when the answer is late.
 """
 
 import logging
