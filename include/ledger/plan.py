@@ -16,7 +16,7 @@ from include.ledger.listing import list_source
 from include.ledger.outcomes import last_outcome_batch
 from include.ledger.skips import Skip
 from include.ledger.target import app_id, committed_batch
-from include.ledger.versions import KNOWN, column, empty
+from include.ledger.versions import column
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ def make_plan(pipeline: Pipeline, settings: Settings, now: int) -> Plan:
     committed = committed_batch(settings, ingest.table, app_id(name))
     ledger.refuse_lost_state(committed)
     listing = list_source(settings, ingest, now)
-    only_new = not ingest.options.include_existing_files
-    at_start = skips.existing_at_start(settings, name) if only_new else empty(KNOWN)
-    known = forget(_all_known(ledger, at_start), forgotten_versions(settings, name))
+    everything = known_files(settings, pipeline, ledger)
+    known = forget(everything, forgotten_versions(settings, name))
     changes = compare(listing.files, known)
     found = unknown_skips(listing.skips, known)
-    if only_new and not ledger.exists and not at_start.num_rows:
+    if not (ingest.options.include_existing_files or ledger.exists or everything.num_rows):
         found += skips.named(changes.new, "existing_at_start", "cloudFiles.includeExistingFiles is false")
         changes = Changes(changes.new.slice(0, 0), changes.changed, changes.forgotten)
     changes, waiting = defer(changes, last_outcome_batch(settings, name))
@@ -59,13 +58,17 @@ def make_plan(pipeline: Pipeline, settings: Settings, now: int) -> Plan:
     return Plan(ledger, committed, planned, tuple(fresh), listing.waiting + waiting)
 
 
-def _all_known(ledger: Ledger, at_start: pa.Table) -> pa.Table:
-    """The latest version of each planned path; version 0 of those that were there at the start and never planned."""
+def known_files(settings: Settings, pipeline: Pipeline, ledger: Ledger) -> pa.Table:
+    """The latest version of each planned path, with the columns of KNOWN.
+
+    Where only files that came after the first run are to be loaded, also those that were there before it, as version 0.
+    """
     known = latest(ledger.known())
-    if not at_start.num_rows:
+    if pipeline.ingestion().options.include_existing_files:
         return known
-    never_planned = pc.invert(pc.is_in(at_start["path"], value_set=known["path"].combine_chunks()))
-    return pa.concat_tables([known, at_start.filter(never_planned)])
+    at_start = skips.existing_at_start(settings, pipeline.name)
+    unplanned = pc.invert(pc.is_in(at_start["path"], value_set=known["path"].combine_chunks()))
+    return pa.concat_tables([known, at_start.filter(unplanned)])
 
 
 def _readable(settings: Settings, source: str, planned: pa.Table) -> tuple[pa.Table, list[Skip]]:

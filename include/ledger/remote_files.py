@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import obstore
 import pyarrow as pa
 from obstore.exceptions import BaseError, InvalidPathError, NotFoundError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import from_url
+from obstore.store import ObjectStore, from_url
 
 from include.config.errors import DataRefused, SluiceError, StorageError
 from include.ledger.listing import Sieve, is_hidden, source_not_found
 from include.ledger.skips import Skip
+from include.ledger.versions import micros
 
 CHUNK_OBJECTS = 10_000
 
@@ -26,10 +27,15 @@ def walk_remote(root: str, sieve: Sieve) -> None:
         StorageError: the store cannot be reached, or refuses.
     """
     try:
-        for chunk in obstore.list(from_url(root), chunk_size=CHUNK_OBJECTS, return_arrow=True):
-            _feed(pa.record_batch(chunk), sieve)
+        walk_store(from_url(root), sieve)
     except (BaseError, OSError, ValueError) as error:
         raise _meaning(root, error) from error
+
+
+def walk_store(store: ObjectStore, sieve: Sieve) -> None:
+    """Feed every object of a store into the sieve."""
+    for chunk in obstore.list(store, chunk_size=CHUNK_OBJECTS, return_arrow=True):
+        _feed(pa.record_batch(chunk), sieve)
 
 
 def refuse_markers(root: str, prefix: str, paths: Sequence[str]) -> list[Skip]:
@@ -37,18 +43,23 @@ def refuse_markers(root: str, prefix: str, paths: Sequence[str]) -> list[Skip]:
 
     Consoles make such empty objects to show folders. Asked for new and empty ones only.
     """
-    if not paths:
-        return []
-    store = from_url(root)
-    refused = []
-    for path in paths:
-        try:
-            obstore.head(store, path.removeprefix(prefix))
-        except (NotFoundError, FileNotFoundError):
-            refused.append(Skip(path, "not_a_regular_file", "a folder's marker, or gone before it was planned"))
-        except (BaseError, OSError) as error:
-            raise _meaning(root, error) from error
-    return refused
+    gone = [path for path in paths if head(root, path.removeprefix(prefix)) is None]
+    return [Skip(path, "not_a_regular_file", "a folder's marker, or gone before it was planned") for path in gone]
+
+
+def head(root: str, key: str) -> tuple[int, int, str | None] | None:
+    """Size, time in microseconds and etag of an object by its key below `root`; None where there is none.
+
+    Raises:
+        StorageError: the store cannot be reached, or refuses.
+    """
+    try:
+        found = obstore.head(from_url(root), key)
+    except (NotFoundError, FileNotFoundError):
+        return None
+    except (BaseError, OSError, ValueError) as error:
+        raise _meaning(root, error) from error
+    return int(found["size"]), micros(found["last_modified"]), found["e_tag"]
 
 
 def _feed(objects: pa.RecordBatch, sieve: Sieve) -> None:
