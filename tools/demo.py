@@ -20,7 +20,7 @@ from tools.demo_data import DIMENSIONS, land, landing_folder
 from tools.demo_report import Loaded, print_report, totals
 
 PIPELINES = ("flights", *DIMENSIONS)
-LOG_TAIL_LINES = 40
+LOG_TAIL_LINES = 25
 
 
 class StageFailed(SluiceError):
@@ -44,8 +44,13 @@ class Demo:
         """
         landing = landing_folder(self.settings)
         self.stage("landing files", lambda: land(landing).summary())
-        self.stage("Airflow's database", lambda: self.command("db-migrate", "airflow", "db", "migrate"))
+        self.stage("Airflow's database", self.migrate)
         return [self.load(pipeline) for pipeline in PIPELINES]
+
+    def migrate(self) -> str:
+        """Create Airflow's database, or bring it to the installed version."""
+        self.command("db-migrate", "airflow", "db", "migrate")
+        return f"ready in {self.environment['AIRFLOW_HOME']}"
 
     def load(self, pipeline: str) -> Loaded:
         """Run the pipeline's DAG once, as `airflow dags test` does."""
@@ -66,10 +71,12 @@ class Demo:
         started = time.monotonic()
         with self.console.status(f"{name} ..."):
             said = work()
-        self.console.print(f"[green]{time.monotonic() - started:6.1f} s[/]  {name:<20} {escape(said)}", highlight=False)
+        self.console.print(
+            f"[green]{time.monotonic() - started:6.1f} s[/]  {name:<20} {escape(said)}", highlight=False, soft_wrap=True
+        )
 
-    def command(self, log_name: str, *words: str) -> str:
-        """Run a command with its output in a log file, and return where that is.
+    def command(self, log_name: str, *words: str) -> None:
+        """Run a command with its output in a log file.
 
         Raises:
             StageFailed: it ended with another code than 0.
@@ -83,7 +90,6 @@ class Demo:
         if code != 0:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
             raise StageFailed(f"`{' '.join(words)}` ended with {code}.\n{tail}", remedy=f"The whole log is {log}.")
-        return f"log: {log}"
 
 
 def main() -> int:

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from include.config.settings import Settings
 from include.ledger.outcomes import read_outcomes
 
 SAMPLE_TABLE = "bronze.flights"
-SAMPLE_COLUMNS = ("time_hour", "carrier", "flight", "origin", "dest", "dep_delay", "tailnum", "_source_file")
+SAMPLE_COLUMNS = ("time_hour", "carrier", "flight", "origin", "dest", "_source_file")
 SAMPLE_ROWS = 5
 
 
@@ -64,12 +67,12 @@ def print_report(console: Console, settings: Settings, results: list[Loaded]) ->
         )
     else:
         console.print("[bold]Nothing new:[/] all files were loaded before, so nothing was loaded again.")
-    console.print(next_steps(settings), highlight=False)
+    console.print(next_steps(settings), highlight=False, soft_wrap=True)
 
 
 def figures_table(results: list[Loaded]) -> Table:
     """One line a pipeline: this run's files, rows and seconds, and all rows ever loaded."""
-    table = Table(title="What this run loaded", title_justify="left")
+    table = Table(title="What this run loaded", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("pipeline")
     for heading in ("files", "rows", "quarantined", "seconds", "rows so far"):
         table.add_column(heading, justify="right")
@@ -88,20 +91,26 @@ def sample_table(settings: Settings) -> Table:
     """The first rows of the flights table, read without Spark."""
     dataset = DeltaTable(settings.table_root(SAMPLE_TABLE)).to_pyarrow_dataset()
     rows: list[Mapping[str, object]] = dataset.head(SAMPLE_ROWS, columns=list(SAMPLE_COLUMNS)).to_pylist()
-    table = Table(title=f"{SAMPLE_TABLE}, {len(rows)} of its rows", title_justify="left")
+    table = Table(title=f"{SAMPLE_TABLE}, {len(rows)} of its rows", title_justify="left", box=SIMPLE_HEAD)
     for column in SAMPLE_COLUMNS:
         table.add_column(column)
     for row in rows:
-        table.add_row(*("" if row[column] is None else str(row[column]) for column in SAMPLE_COLUMNS))
+        table.add_row(*(_cell(row[column]) for column in SAMPLE_COLUMNS))
     return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "" if value is None else str(value)
 
 
 def next_steps(settings: Settings) -> str:
     """Three things to try, with the paths of this installation."""
-    day = f"{settings.landing}/flights/2013-01-01.json"
+    landing = escape(f"{settings.landing}/flights")
     return (
         "\n[bold]Try next[/]\n"
-        f"  head -n 100 {day} > {settings.landing}/flights/late.json   # a file lands\n"
+        f"  head -n 100 {landing}/2013-01-01.json > {landing}/late.json   # a file lands\n"
         "  .venv/bin/sluice run flights        # only that one is loaded\n"
         "  .venv/bin/sluice files flights      # what became of each file\n"
         "  make ui                             # the same pipelines in Airflow's web interface"
