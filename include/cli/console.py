@@ -2,11 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from include.config.errors import ConfigError, SluiceError
 
+PIPE_WIDTH = 1_000  # piped into a file or a filter, a row stays a line
+SENTENCES = ("error", "reason", "raw", "detail", "last failure")
+SENTENCE_WIDTH = 24
+CELL_PADDING = 3
 Row = Mapping[str, object]
 
 
@@ -37,6 +41,21 @@ def note(text: str) -> None:
 
 def print_rows(rows: Iterable[Row], shown_columns: Columns, *, limit: int) -> int:
     """A table of the first `limit` rows; a note says how many are left out. Returns the number of all rows."""
+    count = 0
+    first: list[Row] = []
+    for count, row in enumerate(rows, 1):
+        if count <= limit:
+            first.append(row)
+    if first:
+        cells = {title: [shown(row.get(key)) for row in first] for title, key in shown_columns.items()}
+        _print_table({title: column for title, column in cells.items() if any(column)})
+    if count > limit:
+        note(f"{count - limit:,} more; --limit {count} or --json shows all.")
+    return count
+
+
+def _print_table(cells: Mapping[str, Sequence[str]]) -> None:
+    """Only sentences wrap; names and figures stay whole, even if the line is then longer than a terminal is wide."""
     # Imported here: rich costs more than most commands.
     from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
@@ -44,17 +63,16 @@ def print_rows(rows: Iterable[Row], shown_columns: Columns, *, limit: int) -> in
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in shown_columns:
-        table.add_column(title, overflow="fold")
-    count = 0
-    for count, row in enumerate(rows, 1):
-        if count <= limit:
-            table.add_row(*(Text(shown(row.get(key))) for key in shown_columns.values()))
-    if count:
-        Console().print(table)
-    if count > limit:
-        note(f"{count - limit:,} more; --limit {count} or --json shows all.")
-    return count
+    needed = 0
+    for title, column in cells.items():
+        natural = max(map(len, (*title.split(), *column)))
+        least = min(natural, SENTENCE_WIDTH) if title in SENTENCES else natural
+        needed += least + CELL_PADDING
+        table.add_column(title, overflow="fold", min_width=least)
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, row))
+    width = max(Console().width, needed) if sys.stdout.isatty() else PIPE_WIDTH
+    Console(width=width, soft_wrap=True).print(table, crop=False)
 
 
 def shown(value: object) -> str:

@@ -11,9 +11,25 @@ from include.config.errors import SluiceError
 from include.config.exit_codes import ExitCode
 from include.config.settings import load_settings
 
-FILES = columns(
-    "path", "version", "size", "batch", "status", "rows_loaded", "rows_rescued", "rows_quarantined", "error"
-)
+# What a person looks for first; --json has the rest.
+FILES = {
+    **columns("path", "version", "size", "batch", "status"),
+    "rows": "rows_loaded",
+    "rescued": "rows_rescued",
+    "quarantined": "rows_quarantined",
+    "error": "error",
+}
+STATUS = {
+    **columns("pipeline", "table"),
+    "version": "table_version",
+    "files": "files_loaded",
+    "pending": "files_pending",
+    "quarantined": "files_quarantined",
+    "left out": "files_skipped",
+    "rows": "rows_loaded",
+    "rows refused": "rows_quarantined",
+    "last failure": "last_failure",
+}
 QUARANTINE = columns("path", "record", "reason", "raw", "batch")
 
 
@@ -72,5 +88,5 @@ def status(names: Names = None, as_json: Json = False) -> int:
         for row in rows:
             print_json(row)
     else:
-        print_rows(rows, columns(*(rows[0] if rows else ())), limit=len(rows) or 1)
+        print_rows(rows, STATUS, limit=len(rows) or 1)
     return int(worst)
