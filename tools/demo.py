@@ -30,9 +30,9 @@ class StageFailed(SluiceError):
 class Demo:
     """The demo's stages, in an Airflow environment of their own."""
 
-    def __init__(self, settings: Settings, console: Console, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str], console: Console | None = None) -> None:
         self.settings = settings
-        self.console = console
+        self.console = console or Console()
         self.environment = environment
         self.logs = Path(environment["AIRFLOW_HOME"], "logs", "demo")
 
@@ -97,7 +97,7 @@ def main() -> int:
     console = Console()
     try:
         settings = load_settings()
-        results = Demo(settings, console, airflow_environment()).run()
+        results = Demo(settings, airflow_environment(), console).run()
     except SluiceError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)

@@ -1,0 +1,55 @@
+"""`make demo` as a newcomer runs it: Airflow, Spark and Delta for real, over all of its data, twice."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from include.config.settings import PROJECT_ROOT, load_settings
+from tools.airflow_env import airflow_environment
+from tools.demo import Demo, StageFailed
+
+ROWS = {"flights": 336_776, "airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115}
+
+
+def demo(folder: Path) -> str:
+    """What the demo prints, run in `folder`."""
+    environment = {**os.environ, "SLUICE_HOME": str(folder / "data"), "AIRFLOW_HOME": str(folder / "airflow")}
+    result = subprocess.run(
+        [sys.executable, "-m", "tools.demo"],
+        cwd=PROJECT_ROOT,
+        env={**environment, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def table_rows(folder: Path) -> dict[str, int]:
+    settings = load_settings({"SLUICE_HOME": str(folder / "data")})
+    return {name: DeltaTable(settings.table_root(f"bronze.{name}")).to_pyarrow_dataset().count_rows() for name in ROWS}
+
+
+@pytest.mark.timeout(900)
+def test_demo_loads_every_row_once_and_a_second_demo_loads_nothing(tmp_path: Path) -> None:
+    first = demo(tmp_path)
+    assert table_rows(tmp_path) == ROWS
+    assert "Each file was loaded once." in first
+    assert "336,776" in first
+
+    second = demo(tmp_path)
+    assert table_rows(tmp_path) == ROWS
+    assert "Nothing new: all files were loaded before" in second
+
+
+def test_demo_fails_where_a_stage_fails_and_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    environment = airflow_environment(airflow_home=tmp_path / "airflow")
+    failing = Demo(load_settings({"SLUICE_HOME": str(tmp_path / "data")}), environment)
+    with pytest.raises(StageFailed, match=r"ended with 3\.\nlast words") as failure:
+        failing.command("failing", "sh", "-c", "echo last words >&2; exit 3")
+    assert str(tmp_path) in failure.value.remedy
