@@ -1,1 +1,1 @@
-"""Sluice's Python side: what a pipeline file means, the ledger, the DAGs and the command line. Nothing here imports Spark."""
+"""Sluice's Python side: pipeline files, the ledger, the DAGs, the command line. Nothing here imports Spark."""

@@ -1,7 +1,7 @@
 """Accounting of committed batches: for each planned file, the rows that the target and the quarantine table hold of it.
 
-The load calls `account` after each commit of the target; discovery calls `rebuild_missing`, which does the same for batches that
-a kill left without outcomes. Both count what was committed, by delta-rs, without Spark.
+The load calls `account` after each commit of the target; discovery calls `rebuild_missing`, which does the same for
+batches that a kill left without outcomes. Both count what was committed, by delta-rs, without Spark.
 """
 
 import json
@@ -136,7 +136,7 @@ def _outcomes(
 
 def _rows_loaded(table: DeltaTable, batch: int) -> Mapping[Key, int]:
     query = (
-        f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows FROM target "  # noqa: S608
+        f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows FROM target "
         f"WHERE {BATCH} = {batch} GROUP BY {SOURCE_FILE}, {SOURCE_VERSION}"
     )
     return {(row["path"], row["version"]): row["rows"] for row in _query(table, "target", query)}
@@ -150,7 +150,7 @@ def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key,
     query = (
         "SELECT path, version, sum(records) AS records, "
         "first_value(reason ORDER BY record NULLS FIRST) AS reason, min(record) AS record "
-        f"FROM quarantine WHERE batch = {batch} GROUP BY path, version"  # noqa: S608
+        f"FROM quarantine WHERE batch = {batch} GROUP BY path, version"
     )
     return {
         (row["path"], row["version"]): (_first_error(row), row["records"]) for row in _query(table, "quarantine", query)

@@ -1,9 +1,10 @@
-"""What is decided about a batch before it is written: `batches/<n>.json`, from the first attempt until its outcomes are there.
+"""What is decided about a batch before it is written: `batches/<n>.json`, from the first attempt until its outcomes
+are there.
 
-It makes a replay load under the same schema, lets the outcomes be rebuilt without Spark, and turns a file that hangs or crashes
-Spark's reader into a named one: after three attempts that ended without a word the batch is *isolated*, that is each file is read
-by itself, noted before and after. A file that was being read when the process ended, twice, is the culprit. (Twice, because a
-kill -9 from outside looks the same, once.)
+It makes a replay load under the same schema, lets the outcomes be rebuilt without Spark, and turns a file that hangs
+or crashes Spark's reader into a named one: after three attempts that ended without a word the batch is *isolated*,
+that is each file is read by itself, noted before and after. A file that was being read when the process ended, twice,
+is the culprit. (Twice, because a kill -9 from outside looks the same, once.)
 """
 
 from collections.abc import Mapping
@@ -31,8 +32,8 @@ class Decision:
 class Attempt:
     """The state of one batch's load.
 
-    `files` holds the decision for each path. `checking` is the file that is being read by itself, `good` those that could be read
-    so; `excluded` maps files that hung or crashed the reader to the reason.
+    `files` holds the decision for each path. `checking` is the file that is being read by itself, `good` those that
+    could be read so; `excluded` maps files that hung or crashed the reader to the reason.
     """
 
     schema_version: int | None = None
@@ -71,7 +72,9 @@ class AttemptStore:
         write_document(self._location(batch), asdict(attempt))
 
     def note_hang(self, batch: int, seconds: float) -> None:
-        """Note that Spark made no progress: the file being read by itself is the culprit, or the batch is to be isolated."""
+        """Note that Spark made no progress: the file being read by itself is the culprit, or the batch is to be
+        isolated.
+        """
         attempt = self.read(batch) or Attempt()
         if attempt.checking is None:
             self.write(batch, replace(attempt, isolate=True))

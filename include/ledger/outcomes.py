@@ -1,8 +1,8 @@
 """What became of each planned file version, counted in what was committed.
 
-An outcome is written after the target's commit, by the load; a kill in between leaves a committed batch without outcomes, which
-`rebuild_missing` fills in from the target's rows and the quarantine table, without a JVM. Both write through `append_once`, so
-a batch's outcomes stand there once whoever writes them.
+An outcome is written after the target's commit, by the load; a kill in between leaves a committed batch without
+outcomes, which `rebuild_missing` fills in from the target's rows and the quarantine table, without a JVM. Both write
+through `append_once`, so a batch's outcomes stand there once whoever writes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,8 +62,8 @@ BATCH = "_batch"
 class FileOutcome:
     """What became of one planned file version.
 
-    `records` is the independent count of the file's records (None where only the reader could count them); `torn` is true when
-    the file changed while it was read, so that its next version replaces these rows whatever the policy.
+    `records` is the independent count of the file's records (None where only the reader could count them); `torn` is
+    true when the file changed while it was read, so that its next version replaces these rows whatever the policy.
     """
 
     batch: int

@@ -1,7 +1,9 @@
-"""The quarantine table: records, and files as a whole (record null), that were refused, with the reason and the raw text.
+"""The quarantine table: records, and files as a whole (record null), that were refused, with the reason and the raw
+text.
 
-A batch's rows are written before the target's commit and count from that commit on. Until then each attempt replaces the rows
-of the attempt before it, so that the table says what the attempt that was committed has refused, whatever was killed before.
+A batch's rows are written before the target's commit and count from that commit on. Until then each attempt replaces
+the rows of the attempt before it, so that the table says what the attempt that was committed has refused, whatever
+was killed before.
 """
 
 from collections.abc import Sequence
@@ -19,8 +21,8 @@ from include.ledger.tables import open_table, storage_errors
 class Refusal:
     """A refused record, or a whole file where `record` and `raw` are None.
 
-    `record` is the line in the file, from 1. `records` is how many records this stands for: those of a whole file, 0 where
-    nobody could count them.
+    `record` is the line in the file, from 1. `records` is how many records this stands for: those of a whole file, 0
+    where nobody could count them.
     """
 
     path: str

@@ -1,7 +1,7 @@
 """Small JSON documents in a pipeline's state folder (schemas, batch decisions, failures): written whole or not at all.
 
-Works on local folders and object stores alike. A document that exists is never half there: local files are written beside their
-name and moved into place, object stores put atomically.
+Works on local folders and object stores alike. A document that exists is never half there: local files are written
+beside their name and moved into place, object stores put atomically.
 """
 
 import json

@@ -79,7 +79,8 @@ def _probe_csv(task: ProbeTask) -> FileReport:
     if task.options.get("multiLine", "false").lower() == "true":
         return _probe_multiline_csv(task, source, has_header)
     comment = task.options.get("comment", "").encode()
-    records, header = 0, ()
+    records = 0
+    header: tuple[str, ...] = ()
     for block in source:
         if b"\0" in block:
             raise BrokenFileError("NUL bytes in a text file: is it UTF-16? Set the option `encoding`.")

@@ -4,6 +4,7 @@
 thread drives one worker process through a pipe and kills it when the answer is late.
 """
 
+import contextlib
 import logging
 import os
 import pickle
@@ -60,6 +61,10 @@ class ProbePool:
             raise failures[0]
         return [cast(FileReport, report) for report in reports]
 
+    def pids(self) -> list[int]:
+        """The process ids of the workers."""
+        return [worker.pid for worker in self._workers]
+
     def close(self) -> None:
         """End the workers."""
         for worker in self._workers:
@@ -90,10 +95,16 @@ class _Worker:
         self._process = self._start()
         return FileReport(task.path, "broken", reason)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the worker that runs now."""
+        return self._process.pid
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what was not sent to a process that is dead
+            self._stdin.close()
         self._stdout.close()
 
     @property

@@ -42,8 +42,9 @@ def test_each_row_says_which_file_version_and_batch_it_is_from(landing: Landing)
 
 
 ODD_NAMES = [
-    "a b", "a%20b", "a%b", "h#x", "q?x", "st*r", "b[r]", "{x,y}", "a&b=c+d", "new\nline", "ünï", "e\u0301", "co:lon", "co:lon:2",
-    "*co:lon*", "-dash", "quo'te", 'quo"te', "back\\slash", "tilde~", "at@x", "semi;x", "comma,x", "caret^`|<>", "\u3000wide", " lead", "日本",
+    "a b", "a%20b", "a%b", "h#x", "q?x", "st*r", "b[r]", "{x,y}", "a&b=c+d", "new\nline", "ünï", "e\u0301",
+    "co:lon", "co:lon:2", "*co:lon*", "-dash", "quo'te", 'quo"te', "back\\slash", "tilde~", "at@x", "semi;x",
+    "comma,x", "caret^`|<>", "\u3000wide", " lead", "日本",
 ]  # fmt: skip
 
 

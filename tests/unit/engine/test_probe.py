@@ -1,0 +1,103 @@
+"""Files as the probe sees them: the planned version or not, whole or broken, hanging or crashing."""
+
+import gzip
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spark_jobs.engine import workers
+from spark_jobs.engine.probe import ProbeTask, probe
+from spark_jobs.engine.streams import Planned, whole_lines
+
+
+def planned(path: Path) -> Planned:
+    status = path.stat()
+    return Planned(str(path), status.st_size, status.st_mtime_ns // 1000)
+
+
+def task(path: Path, file_format: str = "json", **options: str) -> ProbeTask:
+    return ProbeTask(path.name, planned(path), file_format, None, options)
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"bc"]), max_size=30), st.integers(1, 7))
+def test_blocks_of_whole_lines_have_the_lines_of_the_whole(parts: list[bytes], size: int) -> None:
+    text = b"".join(parts)
+    blocks = [text[at : at + size] for at in range(0, len(text), size)]
+    cut = list(whole_lines(iter(blocks)))
+    assert b"".join(cut) == text
+    assert [line for block in cut for line in block.splitlines()] == text.splitlines()
+
+
+def test_a_file_that_changed_after_the_plan_is_superseded(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"id": 1}\n')
+    before = task(file)
+    file.write_text('{"id": 1}\n{"id": 2}\n')
+    assert probe(before).verdict == "superseded"
+
+
+def test_a_file_that_vanished_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}\n")
+    before = task(file)
+    file.unlink()
+    assert (probe(before).verdict, probe(before).reason) == ("broken", "the file vanished after it was planned")
+
+
+def test_a_fifo_in_the_files_place_never_blocks(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}\n")
+    before = task(file)
+    file.unlink()
+    os.mkfifo(file)
+    assert (probe(before).verdict, probe(before).reason) == ("broken", "no longer a regular file")
+
+
+def test_line_ends_and_blank_lines_do_not_count_as_csv_records(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"\xef\xbb\xbfid,v\r\n1,x\r\n\r\n2,y\r\n# not me\r\n")
+    report = probe(task(file, "csv", header="true", comment="#"))
+    assert (report.records, report.shape) == (2, ("id", "v"))
+
+
+def test_utf16_is_named_and_not_read_as_garbage(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id,v\n1,x\n", encoding="utf-16")
+    assert probe(task(file, "csv", header="true")).verdict == "broken"
+
+
+def test_a_worker_that_hangs_is_ended_and_its_file_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "BASE_SECONDS", 0.3)
+    good, slow = tmp_path / "good.json", tmp_path / "slow.json.gz"
+    good.write_text('{"id": 1}\n')
+    with gzip.open(slow, "wb") as out:  # 300 MB of blanks: seconds of work in 300 kB
+        for _ in range(300):
+            out.write(b" " * 999_999 + b"\n")
+    pool = workers.ProbePool(1)
+    try:
+        started = time.monotonic()
+        reports = pool.map([task(slow), task(good)])
+    finally:
+        pool.close()
+    assert [report.verdict for report in reports] == ["broken", "ok"]
+    assert reports[0].reason.startswith("looking at the file took longer than")
+    assert time.monotonic() - started < 60
+
+
+def test_a_worker_that_dies_costs_its_file_and_no_other(tmp_path: Path) -> None:
+    files = [tmp_path / f"{n}.json" for n in range(3)]
+    for file in files:
+        file.write_text('{"id": 1}\n')
+    pool = workers.ProbePool(1)
+    try:
+        os.kill(pool.pids()[0], signal.SIGKILL)
+        reports = pool.map([task(file) for file in files])
+    finally:
+        pool.close()
+    assert [report.verdict for report in reports] == ["broken", "ok", "ok"]
+    assert "signal 9" in reports[0].reason
