@@ -19,6 +19,7 @@ if "airflow" in sys.modules:
 AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="sluice-airflow-"))
 os.environ.update(airflow_environment(airflow_home=AIRFLOW_HOME))
 os.environ["AIRFLOW_HOME"] = str(AIRFLOW_HOME)
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(AIRFLOW_HOME / "dags")
 os.environ["AIRFLOW_CONN_SPARK_DEFAULT"] = json.dumps({"conn_type": "spark", "host": "local[2]"})
 
 

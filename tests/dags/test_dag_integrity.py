@@ -78,6 +78,7 @@ def test_a_dag_runs_once_at_a_time_and_makes_up_for_nothing(dag: DAG) -> None:
 
 def test_every_task_has_retries_a_timeout_an_owner_and_an_existing_pool(dag: DAG, pipeline: Pipeline) -> None:
     for task in dag.tasks:
+        assert isinstance(task.retries, int)
         assert task.retries >= 5
         assert task.retry_policy is not None
         assert task.retry_delay <= timedelta(minutes=1)
@@ -167,6 +168,7 @@ def test_a_schedule_is_airflows_own(pipelines: Path, written: str, summary: str)
     file.write_text(file.read_text().replace("'@hourly'", written))
     dag = build_dag(load_pipeline(file), load_settings())
     if summary == "Asset":
+        assert isinstance(dag.schedule, list)
         assert [asset.name for asset in dag.schedule if isinstance(asset, Asset)] == ["bronze.a", "bronze.b"]
     else:
         assert str(dag.schedule) == summary

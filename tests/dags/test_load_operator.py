@@ -85,7 +85,7 @@ class Background:
 
 
 def _execute(operator: GuardedSparkSubmitOperator, ti: MemoryTaskInstance) -> dict[str, Any]:
-    return operator.execute({"ti": ti, "run_id": RUN_ID})  # type: ignore[typeddict-item,arg-type]
+    return operator.execute({"ti": ti, "run_id": RUN_ID})  # type: ignore[typeddict-item]
 
 
 def test_a_job_that_ends_well_tells_what_was_started(
