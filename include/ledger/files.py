@@ -58,8 +58,8 @@ def iter_quarantine(settings: Settings, pipeline: Pipeline) -> Iterator[dict[str
         return
     states = FileStates(settings, pipeline)
     rows = read(table, (*QUARANTINE_KEYS, "version"), f"batch <= {states.committed}")
-    order = [(name, "ascending") for name in ("batch", "path", "record")]
-    for row in _dictionaries(rows.take(pc.sort_indices(rows, order, null_placement="at_start"))):
+    order = [(name, "ascending", "at_start") for name in ("batch", "path", "record")]
+    for row in _dictionaries(rows.take(pc.sort_indices(rows, order))):
         if not states.is_replaced(row["path"], row.pop("version")):
             yield row
 
@@ -95,7 +95,9 @@ def _skipped(settings: Settings, pipeline: str) -> Iterator[dict[str, Any]]:
     table = open_table(skips.location(settings, pipeline))
     if table is None:
         return
-    rows = read(table, ("path", "size", "modified_at", "rule", "detail", "seen_at")).sort_by("seen_at")
+    rows = read(table, ("path", "size", "modified_at", "rule", "detail", "seen_at")).sort_by(
+        [("seen_at", "ascending"), ("path", "ascending")]
+    )
     newest = {(row["path"], row["size"], row["modified_at"]): row for row in rows.to_pylist()}
     planned = _identities(settings, pipeline, rows["path"])
     for (path, size, modified_at), row in newest.items():

@@ -95,4 +95,5 @@ def _put_remote(location: str, name: str, data: pa.Buffer) -> None:
 
 
 def _plain(field: pa.Field) -> pa.Field:
-    return field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field
+    """The field as our schemas have it: plain strings, and nothing said about nulls."""
+    return pa.field(field.name, pa.string() if pa.types.is_string_view(field.type) else field.type)
