@@ -1,24 +1,23 @@
-"""Entry of the ingest job: load every pending batch of a pipeline. Started by a guarded spark-submit
-(include/submit).
+"""Entry of the ingest job: load every pending batch of a pipeline. Started by a guarded spark-submit (include/submit).
+
+Half of a small run is start-up, so what need not wait for the JVM does not: the engine's modules (Arrow, delta-rs), the
+pipeline file and the probe's worker processes are got ready while the JVM makes the Spark session.
 """
 
 import argparse
 import logging
 import sys
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
-from include.config.errors import ConfigError, SluiceError
+from include.config.errors import SluiceError
 from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
 from include.config.reader import load_pipeline
 from include.config.settings import Settings, load_settings
 from include.submit.failures import failure_of, write_failure
-from spark_jobs.engine.batch import BatchLoader
 from spark_jobs.engine.session import build_session
-from spark_jobs.engine.stream import LedgerStream
 from spark_jobs.engine.workers import ProbePool
-
-log = logging.getLogger("sluice.ingest")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run-id", required=True)
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    logging.getLogger("py4j").setLevel(
+        logging.CRITICAL
+    )  # it logs each exception of foreachBatch, which is raised below
     settings = load_settings()
     pipeline = load_pipeline(args.pipeline)
     try:
@@ -44,16 +45,25 @@ def load(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
     Raises:
         SluiceError: what stopped it.
     """
-    if pipeline.ingest is None:
-        raise ConfigError(f"Pipeline {pipeline.name} has no `ingest` section.", remedy="Add one.")
-    pool = ProbePool()  # its processes start while the session does
+    ingest = pipeline.ingestion()
+    pool = ProbePool()
     try:
-        spark = build_session(f"sluice {pipeline.name}")
-        loader = BatchLoader(spark, pipeline, pipeline.ingest, settings, run_id, pool)
-        LedgerStream(spark, pipeline, pipeline.ingest, settings).run(loader)
+        with ThreadPoolExecutor(1) as background:
+            imported = background.submit(_import_engine)
+            spark = build_session(f"sluice {pipeline.name}")
+            imported.result()
+        from spark_jobs.engine.batch import BatchLoader  # noqa: PLC0415  imported beside the JVM's start, above
+        from spark_jobs.engine.stream import LedgerStream  # noqa: PLC0415
+
+        loader = BatchLoader(spark, pipeline, ingest, settings, run_id, pool)
+        LedgerStream(spark, pipeline, ingest, settings).run(loader)
         spark.stop()
     finally:
         pool.close()
+
+
+def _import_engine() -> None:
+    import spark_jobs.engine.stream  # noqa: F401, PLC0415
 
 
 def _failed(settings: Settings, pipeline: Pipeline, run_id: str, error: BaseException) -> int:

@@ -6,7 +6,7 @@ under the same schema:
 
 | killed after | left behind | on the next run |
 |---|---|---|
-| the attempt's document | a note | the schema version in it is used again |
+| the attempt's document | a note that an attempt began | after three without an end, its files are read one by one |
 | the quarantine's commit | rows of a batch that is not done: no report shows them | this attempt's replace them |
 | the target's commit | no outcomes | discovery counts them from the tables |
 | the outcomes | the document, a checkpoint one batch behind | the batch is passed over by its number |
