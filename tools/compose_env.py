@@ -51,7 +51,8 @@ def complete(env_file: Path = ENV_FILE, template: Path = TEMPLATE) -> list[str]:
 
 
 def main() -> int:
-    """Complete .env and say what was added; never a value."""
+    """Complete .env, and make data/ (Docker would make it root's). Says what was added, never a value."""
+    (PROJECT_ROOT / "data" / "landing").mkdir(parents=True, exist_ok=True)
     added = complete()
     print(f"{ENV_FILE.name}: added {', '.join(added)}" if added else f"{ENV_FILE.name}: complete, nothing changed")
     return 0

@@ -58,7 +58,9 @@ def resolve(jar_names: Mapping[str, str], ivy_dir: Path = IVY_DIR) -> None:
     Raises:
         StorageError: the resolver did not get a jar.
     """
-    from pyspark.errors import PySparkException  # noqa: PLC0415 - Spark is needed only when a jar is missing
+    # Spark is needed only when a jar is missing.
+    from py4j.protocol import Py4JJavaError  # noqa: PLC0415
+    from pyspark.errors import PySparkException  # noqa: PLC0415
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
     spark = (
@@ -71,9 +73,10 @@ def resolve(jar_names: Mapping[str, str], ivy_dir: Path = IVY_DIR) -> None:
     try:
         for name in jar_names:
             spark.sql(f"ADD JAR ivy://{coordinate(name)}?transitive=false")
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
+        cause = getattr(error, "java_exception", error)  # str() of a Py4JJavaError is a Java stack trace
         raise StorageError(
-            f"{name} could not be fetched: {error}",
+            f"{name} could not be fetched: {cause}",
             remedy="Check the network, then run `make setup` again. Behind a repository mirror, set"
             f" spark.jars.ivySettings in SPARK_CONF_DIR/spark-defaults.conf, or put the file into {JARS_DIR} by hand.",
         ) from error

@@ -76,7 +76,7 @@ def pinned_by(package: str) -> set[str]:
 def test_every_package_the_code_imports_is_asked_for_by_name() -> None:
     """Not by luck of another package's dependencies, whose next version may drop it or take another.
 
-    What an asked-for package pins exactly (pydantic its core, pyspark its py4j) comes and goes with that package.
+    What an asked-for package pins exactly (pydantic its core) comes and goes with that package.
     """
     asked_for = {canonical(requirement.name) for requirement in wanted("requirements.in")}
     asked_for |= {companion for name in list(asked_for) for companion in pinned_by(name)}
