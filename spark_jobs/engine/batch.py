@@ -42,6 +42,7 @@ from spark_jobs.engine.readers import (
     BatchFile,
     drift,
     infer_schema,
+    quoted,
     read_files,
     refuse_parquet_drift,
     spark_names,
@@ -55,6 +56,7 @@ from spark_jobs.engine.workers import ProbePool
 log = logging.getLogger(__name__)
 
 MISFIT = "SLUICE_MISFIT"
+ORIGIN = "__sluice_origin"
 UNREADABLE = re.compile(r"FAILED_READ_FILE[.\w]*\].*? file (?P<file>\S.*?)\.  ?SQLSTATE", re.DOTALL)
 LOST_RACE = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 
@@ -270,7 +272,7 @@ class BatchLoader:
 
     def _target_frame(self, work: Work) -> DataFrame:
         """The rows of the commit: the schema's columns, then where each row is from."""
-        columns = [f"`{name}`" for name in work.schema.schema.names]
+        columns = [quoted(name) for name in work.schema.schema.names]
         origin = [SOURCE_FILE, SOURCE_VERSION]
         full = [file for file in work.readable if file.report.records != 0]
         if full:
@@ -295,8 +297,8 @@ class BatchLoader:
     def _with_origin(self, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
         names = spark_names(self.spark, files)
         rows = [(name, file.path, file.version) for name, file in zip(names, files, strict=True)]
-        origin = self.spark.createDataFrame(rows, f"name string, {SOURCE_FILE} string, {SOURCE_VERSION} int")
-        joined = frame.join(F.broadcast(origin), frame[FILE] == origin["name"], how="left")
+        origin = self.spark.createDataFrame(rows, f"{ORIGIN} string, {SOURCE_FILE} string, {SOURCE_VERSION} int")
+        joined = frame.join(F.broadcast(origin), F.col(FILE) == F.col(ORIGIN), how="left")
         unnamed = F.raise_error(F.concat(F.lit("no planned file is named "), F.col(FILE)))
         return joined.withColumn(SOURCE_FILE, F.coalesce(F.col(SOURCE_FILE), unnamed))
 

@@ -162,8 +162,13 @@ def _shaped(frame: DataFrame, schema: StructType) -> DataFrame:
     return frame.select(*columns, CORRUPT, FILE)
 
 
+def quoted(name: str) -> str:
+    """A column's name as Spark takes it for one name, whatever dots and back-quotes are in it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def _typed(field: StructField, present: set[str]) -> Column:
-    value = F.col(f"`{field.name}`") if field.name in present else F.lit(None)
+    value = F.col(quoted(field.name)) if field.name in present else F.lit(None)
     return value.cast(field.dataType).alias(field.name)
 
 

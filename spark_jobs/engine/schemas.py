@@ -19,6 +19,7 @@ from include.config.settings import Settings
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from include.ledger.state_files import create_document, list_documents, read_document
 
+REFUSED_BY_DELTA = set(" ,;{}()\n\t=")
 RESERVED = (SOURCE_FILE, SOURCE_VERSION, INGESTED_AT, BATCH)
 
 
@@ -82,10 +83,15 @@ def refuse_bad_names(schema: StructType, origin: str) -> StructType:
     """The schema itself, if each column can be one of the target.
 
     Raises:
-        SchemaDrift: two names differ by case only, or one is a name that Sluice writes itself.
+        SchemaDrift: two names differ by case only, or one is a name that Sluice writes itself or that Delta refuses.
     """
     seen: dict[str, str] = {}
     for name in schema.names:
+        if refused := sorted(set(name) & REFUSED_BY_DELTA):
+            raise SchemaDrift(
+                f"{origin}: column {name!r} has {', '.join(map(repr, refused))} in its name, which Delta refuses.",
+                remedy="Rename it at the source.",
+            )
         if name.lower() in RESERVED:
             raise SchemaDrift(
                 f"{origin}: column {name!r} has a name that Sluice writes itself.", remedy="Rename it at the source."

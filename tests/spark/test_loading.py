@@ -210,6 +210,19 @@ def test_key_of_other_case_or_below_is_a_drift_too(landing: Landing, line: str) 
         landing.run()
 
 
+def test_columns_may_have_names_that_the_engine_uses_inside(landing: Landing) -> None:
+    names = ["name", "value", "path", "version", "record", "r", "refused", "batch", "a.b", "a`b", "ünï", "select"]
+    landing.drop("a.json", lines(dict.fromkeys(names, 1)) + "[]\n")
+    landing.run()
+    assert landing.rows(*names) == [dict.fromkeys(names, 1)]
+
+
+def test_a_column_that_delta_refuses_stops_loudly(landing: Landing) -> None:
+    landing.drop("a.json", lines({"two words": 1}))
+    with pytest.raises(SchemaDrift, match="two words"):
+        landing.run()
+
+
 def test_declared_schema_infers_nothing(landing: Landing) -> None:
     landing.configure({"cloudFiles.inferColumnTypes": False}, schema="id string, n int")
     landing.drop("a.json", '{"id": 1, "n": 5}\n{"id": "x"}\n{"n": 3000000000}\n')
