@@ -84,7 +84,7 @@ format: $(VENV)/.installed ## Let ruff fix and format the code
 
 .PHONY: bench
 bench: setup ## Run the benchmarks and rewrite their table
-	$(PYTHON_BIN) -m benchmarks
+	$(PYTHON_BIN) -m benchmarks.ingest
 
 .PHONY: clean
 clean: ## Remove the environment, the caches and the jars; your data/ and airflow/ stay
