@@ -70,10 +70,12 @@ def compare(files: pa.Table, known: pa.Table) -> Changes:
     unknown = pc.is_null(index)
     new = never_planned(files.filter(unknown))
     files, index = files.filter(pc.invert(unknown)), index.drop_null()
-    before = known.select(["size", "modified_at", "etag", "version", "batch"]).take(index)
+    before = known.drop_columns("path").take(index)
     differs = pc.invert(_same(files, before))
     files, before = files.filter(differs), before.filter(differs)
-    candidates = pa.Table.from_arrays([*files.columns, before["version"], before["batch"]], schema=KNOWN)
+    candidates = pa.Table.from_arrays(
+        [*files.columns, before["version"], before["batch"], before["replaces"]], schema=KNOWN
+    )
     if not candidates.num_rows:
         return Changes(new, candidates, candidates)
     is_forgotten = pc.equal(before["size"], FORGOTTEN_SIZE)
@@ -109,7 +111,7 @@ def planned_versions(changes: Changes, policy: ChangedFiles, fates: Fates) -> tu
     loaded = pc.greater(changes.forgotten["version"], 0)
     parts = [
         _next(changes.new, "append"),
-        _next(replaced, "replace"),
+        _next(replaced, "replace", from_first=policy == "replace"),
         _next(unread, by_policy),
         _next(changes.forgotten.filter(loaded), "replace"),
         _next(changes.forgotten.filter(pc.invert(loaded)), "append"),
@@ -146,10 +148,17 @@ def _split(files: pa.Table, paths: Set[str]) -> tuple[pa.Table, pa.Table]:
     return files.filter(inside), files.filter(pc.invert(inside))
 
 
-def _next(files: pa.Table, action: Action) -> pa.Table:
+def _next(files: pa.Table, action: Action, *, from_first: bool = True) -> pa.Table:
+    """The next versions; a `replace` takes the place of all versions, or of the latest one and those it replaced."""
     version = pc.add(files["version"], pa.scalar(1, pa.int32()))
     actions = column([action] * files.num_rows, pa.string())
-    return pa.Table.from_arrays([*files.select(IDENTITY.names).columns, version, actions], schema=PLANNED)
+    if action == "append":
+        replaces = column([None] * files.num_rows, pa.int32())
+    elif from_first:
+        replaces = column([1] * files.num_rows, pa.int32())
+    else:
+        replaces = pc.coalesce(files["replaces"], files["version"])
+    return pa.Table.from_arrays([*files.select(IDENTITY.names).columns, version, actions, replaces], schema=PLANNED)
 
 
 def _refused(changed: pa.Table) -> DataRefused:

@@ -1,7 +1,8 @@
 """Loading known files once more, on request: `sluice retry` plans them now, `sluice forget` at the next discovery.
 
-Either way the new version is planned as `replace`: the rows of the earlier versions go in the commit that brings the
-new ones, so nothing is ever doubled. Both are one commit; a kill leaves it done or not done.
+Either way the new version is planned as `replace`: old rows go in the commit that brings the new ones (a retry's
+those of the latest version, a forgotten file's all), so nothing is ever doubled. Both are one commit; a kill leaves
+it done or not done.
 """
 
 import stat
@@ -47,6 +48,7 @@ class Forgotten:
 class _Known:
     version: int
     batch: int
+    replaces: int | None
 
 
 def retry(pipeline: Pipeline, settings: Settings, paths: Sequence[str], run_id: str) -> Replanned:
@@ -67,7 +69,10 @@ def retry(pipeline: Pipeline, settings: Settings, paths: Sequence[str], run_id: 
         ledger.refuse_lost_state(committed_batch(settings, pipeline.ingestion().table, app_id(pipeline.name)))
         known = _known(settings, pipeline, ledger, paths)
         _refuse_pending(known, last_outcome_batch(settings, pipeline.name))
-        rows = [(path, *_identity(settings, pipeline, path), known[path].version + 1, "replace") for path in known]
+        rows = [
+            (path, *_identity(settings, pipeline, path), file.version + 1, "replace", file.replaces or file.version)
+            for path, file in known.items()
+        ]
         planned = table(list(zip(*rows, strict=True)), PLANNED)
         try:
             first, last = ledger.append(
@@ -100,7 +105,7 @@ def _known(settings: Settings, pipeline: Pipeline, ledger: Ledger, paths: Sequen
     wanted = dict.fromkeys(settings.ledger_path(path) for path in paths)
     everything = known_files(settings, pipeline, ledger)
     rows = everything.filter(pc.is_in(everything["path"], value_set=column(list(wanted), PLANNED.field("path").type)))
-    found = {row["path"]: _Known(row["version"], row["batch"]) for row in rows.to_pylist()}
+    found = {row["path"]: _Known(row["version"], row["batch"], row["replaces"]) for row in rows.to_pylist()}
     missing = [path for path in wanted if path not in found]
     if missing or not wanted:
         near = get_close_matches(missing[0], everything["path"].to_pylist(), n=1) if missing else []

@@ -13,7 +13,7 @@ from include.ledger.tables import open_table, read
 from include.ledger.target import app_id, committed_batch
 from include.ledger.versions import column, empty
 
-_PLANNED = ("batch", "path", "version", "size", "modified_at", "action")
+_PLANNED = ("batch", "path", "version", "size", "modified_at", "action", "replaces")
 _FIGURES = ("rows_loaded", "rows_rescued", "rows_quarantined", "error", "table_version")
 _OUTCOME = pa.schema(
     [
@@ -48,7 +48,7 @@ class FileStates:
 
     def is_replaced(self, path: str, version: int) -> bool:
         """True when the rows of a file version were removed by a later one's load."""
-        return version < self._replaced.get(path, 0)
+        return any(first <= version < by for first, by in self._replaced.get(path, ()))
 
     def _with_superseded(self, planned: pa.Table, status: pa.ChunkedArray) -> pa.ChunkedArray:
         if not self._replaced:
@@ -60,13 +60,13 @@ class FileStates:
         return pc.replace_with_mask(status.combine_chunks(), again.combine_chunks(), superseded.combine_chunks())
 
 
-def _replaced(planned: pa.Table, status: pa.ChunkedArray) -> dict[str, int]:
-    """For each path whose rows were replaced, the newest version that did it; one that was refused did not."""
+def _replaced(planned: pa.Table, status: pa.ChunkedArray) -> dict[str, list[tuple[int, int]]]:
+    """For each path whose rows were replaced: from which version on, and by which; one that was refused did not."""
     replacing = planned.filter(pc.and_(pc.equal(planned["action"], "replace"), pc.equal(status, "loaded")))
-    versions: dict[str, int] = {}
-    for row in replacing.select(["path", "version"]).to_pylist():
-        versions[row["path"]] = max(row["version"], versions.get(row["path"], 0))
-    return versions
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for row in replacing.select(["path", "version", "replaces"]).to_pylist():
+        ranges.setdefault(row["path"], []).append((row["replaces"], row["version"]))
+    return ranges
 
 
 def _outcomes(settings: Settings, pipeline: str, committed: int) -> pa.Table:

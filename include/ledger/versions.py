@@ -20,11 +20,14 @@ IDENTITY = pa.schema([("path", pa.string()), ("size", pa.int64()), ("modified_at
 
 _VERSION = pa.field("version", pa.int32())
 
+# The lowest version whose rows go when this one is loaded; null where none go.
+_REPLACES = pa.field("replaces", pa.int32())
+
 # A file version as the ledger knows it. Version 0, of batch 0, stands for "seen, but never planned".
-KNOWN = pa.schema([*IDENTITY, _VERSION, pa.field("batch", pa.int64())])
+KNOWN = pa.schema([*IDENTITY, _VERSION, pa.field("batch", pa.int64()), _REPLACES])
 
 # A file version that is to be loaded.
-PLANNED = pa.schema([*IDENTITY, _VERSION, pa.field("action", pa.string())])
+PLANNED = pa.schema([*IDENTITY, _VERSION, pa.field("action", pa.string()), _REPLACES])
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class FileVersion:
 
     `path` is the ledger's name of the file (Settings.file_uri makes it absolute), `size` is in bytes, `modified_at` in
     microseconds since the epoch, UTC. `etag` is the object store's, None on local disk. `action` says what its load
-    does to the rows of the path's older versions: `append` leaves them, `replace` removes them in the same commit.
+    does to the rows of the path's older versions: `append` leaves them, `replace` removes those from version
+    `replaces` on in the same commit.
     """
 
     path: str
@@ -42,6 +46,7 @@ class FileVersion:
     modified_at: int
     etag: str | None
     action: Action
+    replaces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,16 +96,16 @@ def never_planned(files: pa.Table) -> pa.Table:
     """Files (IDENTITY) as known files (KNOWN) without a version yet."""
     for field in (KNOWN.field("version"), KNOWN.field("batch")):
         files = files.append_column(field, column([0] * files.num_rows, field.type))
-    return files
+    return files.append_column(_REPLACES, column([None] * files.num_rows, _REPLACES.type))
 
 
 def file_versions(planned: pa.Table) -> tuple[FileVersion, ...]:
     """The rows of a table with (at least) the columns of `PLANNED`, in the table's order."""
     times = planned.column("modified_at").cast(pa.int64()).to_pylist()
-    columns = (planned.column(name).to_pylist() for name in ("path", "version", "size", "etag", "action"))
+    columns = (planned.column(name).to_pylist() for name in ("path", "version", "size", "etag", "action", "replaces"))
     return tuple(
-        FileVersion(path=path, version=version, size=size, modified_at=modified_at, etag=etag, action=action)
-        for path, version, size, etag, action, modified_at in zip(*columns, times, strict=True)
+        FileVersion(path, version, size, modified_at, etag, action, replaces)
+        for path, version, size, etag, action, replaces, modified_at in zip(*columns, times, strict=True)
     )
 
 

@@ -254,21 +254,25 @@ class BatchLoader:
             .option("userMetadata", json.dumps(note))
             .option("mergeSchema", "true")
         )
-        replaced = self._replaced_paths(work)
-        if replaced:
+        if replaced := self._replaced_rows(work):
             # One commit: the rows of the older versions go and those of the new one come.
-            writer = writer.mode("overwrite").option("replaceWhere", f"{SOURCE_FILE} IN ({', '.join(replaced)})")
+            writer = writer.mode("overwrite").option("replaceWhere", replaced)
         else:
             writer = writer.mode("append")
         log.info("batch %d: committing to %s", batch, self.ingest.table)
         writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
 
-    def _replaced_paths(self, work: Work) -> list[str]:
-        """SQL literals of the readable files whose older versions go. A broken new version leaves the older rows
-        standing.
-        """
-        actions = {file.path: file.action for file in work.planned.files}
-        return [_sql_literal(file.path) for file in work.readable if actions[file.path] == "replace"]
+    def _replaced_rows(self, work: Work) -> str:
+        """The rows that go, as SQL; "" for none. A new version that cannot be read leaves the older rows standing."""
+        planned = {file.path: file for file in work.planned.files}
+        paths: dict[int, list[str]] = {}
+        for file in work.readable:
+            if (first := planned[file.path].replaces) is not None:
+                paths.setdefault(first, []).append(_sql_literal(file.path))
+        return " OR ".join(
+            f"({SOURCE_FILE} IN ({', '.join(literals)}) AND {SOURCE_VERSION} >= {first})"
+            for first, literals in paths.items()
+        )
 
     def _target_frame(self, work: Work) -> DataFrame:
         """The rows of the commit: the schema's columns, then where each row is from."""

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.config.errors import DataRefused, SchemaDrift
+from include.ledger.replan import retry
 from tests.spark.conftest import Landing
 
 
@@ -66,6 +67,20 @@ def test_odd_file_names_can_be_replaced(landing: Landing) -> None:
         landing.drop(f"{name}.json", lines({"id": 2}))
     landing.run()
     assert landing.values("id") == [2] * len(ODD_NAMES)
+
+
+def test_a_retry_replaces_the_latest_version_and_those_that_it_failed_to_replace(landing: Landing) -> None:
+    for record in ({"id": 1}, {"id": 22}):
+        landing.drop("a.json", lines(record))
+        landing.run()
+    good = landing.drop("a.json.gz", gzip.compress(lines({"id": 9}).encode()))
+    landing.run()
+    (landing.folder / "a.json").write_text('{"id": 22}\n{"id": 23}\n')
+    for content in (gzip.compress(b"")[:-9], gzip.compress(lines({"id": 10}).encode())):
+        good.write_bytes(content)
+        retry(landing.pipeline, landing.settings, ["in/a.json", "in/a.json.gz"], "retry")
+        landing.load()
+    assert sorted(landing.values("id")) == [1, 10, 22, 23]
 
 
 MALFORMED = {

@@ -60,6 +60,11 @@ class Site:
         batches = read_batches(self.settings, NAME, 1, Ledger(self.settings, NAME).last_batch)
         return [(batch.batch, file.path, file.version, file.action) for batch in batches for file in batch.files]
 
+    def replaces(self) -> list[int | None]:
+        """The lowest version that each planned file version replaces."""
+        batches = read_batches(self.settings, NAME, 1, Ledger(self.settings, NAME).last_batch)
+        return [file.replaces for batch in batches for file in batch.files]
+
     def load(self, *, torn: Iterable[str] = (), unread: Iterable[str] = (), outcomes: bool = True) -> None:
         """Load the pending batches as the job does, one row for each file that is still what was planned."""
         due = pending(self.settings, self.pipeline())

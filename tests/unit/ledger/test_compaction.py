@@ -8,7 +8,9 @@ from tests.unit.ledger.site import NAME, Site
 
 def plan(site: Site, first: int, count: int) -> None:
     """One discovery with so many batches of two files."""
-    files = [(f"in/{number}.json", 1, number, None, 1, "append") for number in range(2 * first, 2 * (first + count))]
+    files = [
+        (f"in/{number}.json", 1, number, None, 1, "append", None) for number in range(2 * first, 2 * (first + count))
+    ]
     ledger = Ledger(site.settings, NAME)
     ledger.append(table(list(zip(*files, strict=True)), PLANNED), 2, None, "run", datetime.now(UTC))
 

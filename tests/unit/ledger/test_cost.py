@@ -69,7 +69,9 @@ def test_a_hundred_new_among_a_million_files_within_12_seconds_and_a_gibibyte(si
         file.touch()
         times.append(file.stat().st_mtime_ns // 1000)
     count = len(paths)
-    planned = table([paths, [0] * count, times, [None] * count, [1] * count, ["append"] * count], PLANNED)
+    planned = table(
+        [paths, [0] * count, times, [None] * count, [1] * count, ["append"] * count, [None] * count], PLANNED
+    )
     Ledger(site.settings, NAME).append(planned, 1000, None, "seed", datetime.now(UTC))
     for number in range(100):
         site.land(f"new-{number}.json")

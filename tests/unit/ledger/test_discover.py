@@ -161,6 +161,14 @@ def test_a_replacement_that_was_not_read_is_still_to_replace(site: Site) -> None
     assert [action for _, _, _, action in site.planned()] == ["append", "replace", "replace"]
 
 
+def test_a_torn_version_is_replaced_and_those_before_it_stay(site: Site) -> None:
+    for text, torn in (("1", []), ("22", ["in/a.json"]), ("333", ["in/a.json"]), ("4444", [])):
+        site.land("a.json", text, age=50)
+        site.discover()
+        site.load(torn=torn)
+    assert site.replaces() == [None, None, 2, 2]
+
+
 def test_an_unread_version_does_not_replace_what_the_policy_keeps(site: Site) -> None:
     for text, unread in (("1", []), ("22", ["in/a.json"]), ("333", [])):
         site.land("a.json", text, age=50)

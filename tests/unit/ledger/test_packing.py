@@ -34,7 +34,7 @@ def test_the_order_of_listing_changes_nothing(files: list[tuple[int, str]], rand
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 
     def ordered(listed: list[tuple[int, str]]) -> list[str]:
-        rows = [(path, 1, modified_at, None, 1, "append") for modified_at, path in listed]
+        rows = [(path, 1, modified_at, None, 1, "append", None) for modified_at, path in listed]
         columns: list[Sequence[object]] = list(zip(*rows, strict=True)) if rows else [[] for _ in PLANNED]
         paths: list[str] = in_load_order(table(columns, PLANNED))["path"].to_pylist()
         return paths
