@@ -23,6 +23,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from include.config.errors import ConfigError, DataRefused, Defect, TableLocked
 from include.config.pipeline import Ingest, Pipeline
@@ -114,10 +115,11 @@ class BatchLoader:
         started = time.monotonic()
         attempt = self.attempts.begin(planned.batch)
         with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
-            work = self._prepare(planned, attempt)
+            work, attempt = self._prepare(planned, attempt)
             attempt = replace(attempt, schema_version=work.schema.number)
             if attempt.isolate:
-                work, attempt = self._isolated(work, attempt)
+                work, attempt = self._isolated(work, attempt, work.schema.schema)
+            self._refuse_drift(work)
             attempt = self._commit(work, attempt)
         outcomes = account(self.settings, self.pipeline, planned, attempt, self.run_id)
         self.outcomes.extend(outcomes)
@@ -127,19 +129,22 @@ class BatchLoader:
 
     # ---- before the first write
 
-    def _prepare(self, planned: PlannedBatch, attempt: Attempt) -> Work:
+    def _prepare(self, planned: PlannedBatch, attempt: Attempt) -> tuple[Work, Attempt]:
+        """The work under its schema. The first schema is inferred by Spark, which a file can hang as well."""
         known = self._known_schema()
         reports = self._probe(planned, known)
         files = [self._batch_file(file, report) for file, report in zip(planned.files, reports, strict=True)]
         readable = [file for file in files if file.report.verdict == "ok"]
         left_out = {file.path: file.report for file in files if file.report.verdict != "ok"}
-        schema = known or self._first_schema(readable)
-        work = Work(planned, schema, readable, left_out)
+        work = Work(planned, known or self.schemas.get(0), readable, left_out)
         for path, reason in attempt.excluded.items():
             if path not in work.left_out:
                 work = work.without(path, reason)
-        self._refuse_drift(work)
-        return work
+        if known is None:
+            if attempt.isolate:
+                work, attempt = self._isolated(work, attempt, None)
+            work = replace(work, schema=self._first_schema(work.readable))
+        return work, attempt
 
     def _known_schema(self) -> SchemaVersion | None:
         latest = self.schemas.latest()
@@ -191,8 +196,8 @@ class BatchLoader:
         if self.ingest.options.format == "parquet":
             refuse_parquet_drift(self.spark, work.schema.schema, work.readable)
 
-    def _isolated(self, work: Work, attempt: Attempt) -> tuple[Work, Attempt]:
-        isolation = Isolation(self.spark, self.ingest, work.schema.schema, self.attempts)
+    def _isolated(self, work: Work, attempt: Attempt, schema: StructType | None) -> tuple[Work, Attempt]:
+        isolation = Isolation(self.spark, self.ingest, schema, self.attempts)
         attempt, unreadable = isolation.check(work.planned.batch, attempt, work.readable)
         for path, reason in unreadable.items():
             work = work.without(path, reason)

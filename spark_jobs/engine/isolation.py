@@ -12,13 +12,13 @@ from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest
 from include.ledger.attempts import Attempt, AttemptStore
-from spark_jobs.engine.readers import BatchFile, read_files
+from spark_jobs.engine.readers import BatchFile, infer_schema, read_files
 
 
 class Isolation:
-    """Reads each file by itself into nothing."""
+    """Reads each file by itself into nothing; without a schema, only as far as inferring one reads it."""
 
-    def __init__(self, spark: SparkSession, ingest: Ingest, schema: StructType, attempts: AttemptStore) -> None:
+    def __init__(self, spark: SparkSession, ingest: Ingest, schema: StructType | None, attempts: AttemptStore) -> None:
         self._spark = spark
         self._ingest = ingest
         self._schema = schema
@@ -36,13 +36,17 @@ class Isolation:
                 unreadable[file.path] = reason
                 attempt = replace(attempt, checking=None)
             else:
-                attempt = replace(attempt, checking=None, good=(*attempt.good, file.path))
+                good = attempt.good if self._schema is None else (*attempt.good, file.path)
+                attempt = replace(attempt, checking=None, good=good)
         self._attempts.write(batch, attempt)
         return attempt, unreadable
 
     def _failure(self, file: BatchFile) -> str:
         """Why Spark cannot read the file, or "" if it can."""
         try:
+            if self._schema is None:
+                infer_schema(self._spark, self._ingest, [file])
+                return ""
             frame = read_files(self._spark, self._ingest, self._schema, [file])
             frame.write.format("noop").mode("overwrite").save()
         except (Py4JJavaError, PySparkException) as error:

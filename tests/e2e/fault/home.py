@@ -20,7 +20,7 @@ OPTIONS = {"cloudFiles.format": "json", "cloudFiles.inferColumnTypes": True, "cl
 
 @dataclass(frozen=True)
 class Run:
-    """How a `sluice run` ended: its exit code (negative: the signal), its last line as JSON, what it wrote to stderr."""
+    """How a `sluice run` ended: exit code (negative: the signal), its last line as JSON, what it wrote to stderr."""
 
     returncode: int
     result: Mapping[str, Any]
@@ -38,16 +38,16 @@ class Home:
         self.pipeline = folder / "p.yaml"
         self.landing.mkdir(parents=True, exist_ok=True)
 
-    def configure(self, options: Mapping[str, object] | None = None, **ingest: object) -> None:
-        """Write the pipeline's file: JSON, two files a batch, changed files replace their rows."""
+    def configure(self, options: Mapping[str, object] | None = None, conf: Mapping[str, str] | None = None) -> None:
+        """Write the pipeline's file: JSON, two files a batch, changed files replace their rows; `conf` is Spark's."""
         section = {
             "source": "in",
             "table": "bronze.t",
             "options": {**OPTIONS, **(options or {})},
             "changed_files": "replace",
-            **ingest,
         }
-        self.pipeline.write_text(yaml.safe_dump({"name": "p", "ingest": section}))
+        document = {"name": "p", "resources": {"conf": dict(conf or {})}, "ingest": section}
+        self.pipeline.write_text(yaml.safe_dump(document))
 
     def drop(self, name: str, content: bytes, modified_at: int) -> Path:
         """Put a file into landing with a time of its own (seconds since the epoch), which decides its batch."""
@@ -69,7 +69,7 @@ class Home:
             )
 
     def finish(self, process: "subprocess.Popen[str]") -> Run:
-        """Wait for a started run and for all the processes of its group; the group is killed when that takes too long."""
+        """Wait for a started run and for all processes of its group, which is killed when that takes too long."""
         try:
             stdout = process.communicate(timeout=RUN_SECONDS)[0]
         except subprocess.TimeoutExpired:

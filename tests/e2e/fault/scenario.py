@@ -30,7 +30,7 @@ def drop_first(home: Home) -> None:
 
 
 def drop_later(home: Home) -> None:
-    """Two batches: a file that replaces its rows and a good one; then a broken file and one whose bad record is gone."""
+    """Two batches: a file that replaces its rows, a good one; then a broken one, and one whose bad record is gone."""
     home.drop("a.json", lines(1, 20, bad=b'{"id": 9}{"id": 10}'), LONG_AGO + 100)
     home.drop("e.json", lines(21, 22), LONG_AGO + 101)
     home.drop("f.json.gz", TRUNCATED, LONG_AGO + 102)
