@@ -15,9 +15,9 @@ from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
 from include.config.reader import load_pipeline
 from include.config.settings import Settings, load_settings
+from include.probe.workers import ProbePool
 from include.submit.failures import failure_of, write_failure
 from spark_jobs.engine.session import build_session
-from spark_jobs.engine.workers import ProbePool
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from include.cli.pipelines import load
 from include.config.errors import SluiceError
 from include.config.result import RunResult
 from include.config.settings import load_settings
+
+if TYPE_CHECKING:
+    from include.probe.preview import Preview
 
 RunId = Annotated[str | None, typer.Option("--run-id", help="The run's id in all tables; made up if left out.")]
 
@@ -26,17 +29,24 @@ def register(app: typer.Typer) -> None:
 def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
     """Show what a run would load.
 
-    New file versions, bytes, micro-batches, and what is left out by which rule. Writes nothing.
+    New file versions, bytes, micro-batches, what is left out by which rule, and what is in the files: records that
+    will be refused, columns that the schema does not have. Reads the files; writes nothing.
     """
     from include.ledger.discover import discover  # noqa: PLC0415 - Delta and Arrow, half a second
+    from include.ledger.ledger import read_batches  # noqa: PLC0415
+    from include.probe.preview import preview  # noqa: PLC0415
 
     settings = load_settings()
     pipeline = load(name, settings)
     discovery = discover(pipeline, settings, "plan", dry_run=True)
     files = [{**asdict(file), "modified_at": _moment(file.modified_at)} for file in discovery.new_files]
     skips = [{"path": skip.path, "rule": skip.rule, "detail": skip.detail} for skip in discovery.new_skips]
+    waiting = read_batches(settings, pipeline.name, discovery.first_pending or 1, discovery.last_planned)
+    due = [file for batch in waiting for file in batch.files] if discovery.first_pending else []
+    look = preview(settings, pipeline, [*due, *discovery.new_files])
     if as_json:
-        print_json({"pipeline": pipeline.name, **discovery.to_dict(), "new_files": files, "new_skips": skips})
+        seen = {**asdict(look), "outcome": look.outcome}
+        print_json({"pipeline": pipeline.name, **discovery.to_dict(), "new_files": files, "new_skips": skips, **seen})
         return 0
     print_rows(files, columns("path", "version", "size", "modified_at", "action"), limit=limit)
     print_rows(skips, {"left out": "path", "rule": "rule", "detail": "detail"}, limit=limit)
@@ -46,7 +56,23 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
         f"to load: {discovery.pending_files:,} files, {size(discovery.pending_bytes)} "
         f"in {discovery.pending_batches:,} micro-batches."
     )
+    _print_preview(look, limit)
     return 0
+
+
+def _print_preview(look: "Preview", limit: int) -> None:
+    """What is in the files, where there is anything to say."""
+    if look.records:
+        print_line(f"In them: {look.records:,} records, {look.refused_records:,} of which will be quarantined.")
+    broken = [{"path": path, "reason": reason} for path, reason in look.broken_files]
+    print_rows(broken, {"broken file": "path", "reason": "reason"}, limit=limit)
+    drift = [asdict(found) for found in look.drift]
+    print_rows(drift, {"drift in": "path", "column": "column", "line": "record"}, limit=limit)
+    if look.drift:
+        print_line(
+            f"The load will stop: {look.drift[0].column!r} is not in schema version {look.schema_version}. "
+            f'Say what it is: options: cloudFiles.schemaHints: "{look.drift[0].column} string".'
+        )
 
 
 def _moment(micros: int) -> datetime:

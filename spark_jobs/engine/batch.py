@@ -34,9 +34,12 @@ from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERS
 from include.ledger.quarantine import Refusal, write_refusals
 from include.ledger.target import app_id
 from include.ledger.versions import FileVersion, PlannedBatch
+from include.probe.probe import FileReport, ProbeTask
+from include.probe.records import spec_of
+from include.probe.streams import Planned
+from include.probe.workers import ProbePool
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import find_misfits
-from spark_jobs.engine.probe import FileReport, ProbeTask
 from spark_jobs.engine.readers import (
     CORRUPT,
     FILE,
@@ -48,11 +51,8 @@ from spark_jobs.engine.readers import (
     refuse_parquet_drift,
     spark_names,
 )
-from spark_jobs.engine.records import spec_of
 from spark_jobs.engine.schemas import SchemaStore, SchemaVersion, evolved, parse_ddl, refuse_bad_names, with_hints
-from spark_jobs.engine.streams import Planned
 from spark_jobs.engine.watchdog import Watchdog
-from spark_jobs.engine.workers import ProbePool
 
 log = logging.getLogger(__name__)
 

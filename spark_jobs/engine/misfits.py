@@ -31,8 +31,8 @@ from pyspark.sql.types import (
 
 from include.config.pipeline import Ingest
 from include.ledger.quarantine import Refusal
+from include.probe.streams import blocks, whole_lines
 from spark_jobs.engine.readers import CORRUPT, FILE, BatchFile
-from spark_jobs.engine.streams import blocks, whole_lines
 
 MAX_SHOWN = 80  # characters of a value in a reason; the raw record is beside it
 BITS: Mapping[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}

@@ -17,8 +17,8 @@ from pyspark.sql.types import DataType, StringType, StructField, StructType
 from include.config.errors import SchemaDrift
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
-from spark_jobs.engine.probe import FileReport
-from spark_jobs.engine.streams import Planned
+from include.probe.probe import FileReport
+from include.probe.streams import Planned
 
 CORRUPT = "__sluice_corrupt"
 FILE = "__sluice_file"

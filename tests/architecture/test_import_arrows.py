@@ -16,13 +16,14 @@ FORBIDDEN = {
     "dags": (*SPARK, *DELTA_RS, "spark_jobs"),
     "include/config": (*SPARK, *AIRFLOW, *DELTA_RS, "spark_jobs", "include.ledger", "include.submit", "include.cli"),
     "include/ledger": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
+    "include/probe": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/submit": (*SPARK, *AIRFLOW, "spark_jobs", "include.cli", "include.orchestration"),
     "include/cli": (*SPARK, *AIRFLOW, "spark_jobs", "include.orchestration"),
     "include/orchestration": (*SPARK, "spark_jobs", "include.cli"),
     "spark_jobs": (*AIRFLOW, "include.cli", "include.orchestration"),
 }
 # A worker that probes files starts in a tenth of a second because of this.
-LIGHT = ("spark_jobs/engine/records.py", "spark_jobs/engine/probe.py", "spark_jobs/engine/streams.py")
+LIGHT = ("include/probe/records.py", "include/probe/probe.py", "include/probe/streams.py")
 
 
 def imports(file: Path, *, top_level_only: bool = False) -> Iterator[str]:

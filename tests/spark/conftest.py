@@ -15,11 +15,11 @@ from include.config.reader import load_pipeline
 from include.config.settings import Settings, load_settings
 from include.ledger.discover import Discovery, discover
 from include.ledger.files import iter_files, iter_quarantine
+from include.probe.workers import ProbePool
 from include.submit.profile import delta_jars
 from spark_jobs.engine.batch import BatchLoader
 from spark_jobs.engine.session import CONF
 from spark_jobs.engine.stream import LedgerStream
-from spark_jobs.engine.workers import ProbePool
 
 OPTIONS = {"cloudFiles.format": "json", "cloudFiles.inferColumnTypes": True}
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spark_jobs.engine.records import BadRecord, JsonFindings, Spec, check_block
-from spark_jobs.engine.streams import BrokenFileError, Planned, SupersededError, blocks, open_planned, whole_lines
+from include.probe.records import BadRecord, JsonFindings, Spec, check_block
+from include.probe.streams import BrokenFileError, Planned, SupersededError, blocks, open_planned, whole_lines
 
 Verdict = Literal["ok", "broken", "superseded"]
 MAX_HEADER = 1 << 20  # bytes: a longer first line is no header

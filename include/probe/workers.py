@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO, cast
 
-from spark_jobs.engine.probe import FileReport, ProbeTask
+from include.probe.probe import FileReport, ProbeTask
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class _Worker:
     def _start() -> subprocess.Popen[bytes]:
         # bufsize=0 would make every pickle opcode a system call; the buffer is flushed after each task.
         return subprocess.Popen(
-            [sys.executable, "-m", "spark_jobs.engine.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "include.probe.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
 
@@ -129,7 +129,7 @@ def _cause(returncode: int) -> str:
 
 def serve(tasks: IO[bytes], reports: IO[bytes]) -> None:
     """A worker's loop: answer tasks until the pipe closes, which it does when the driver dies."""
-    from spark_jobs.engine.probe import probe  # noqa: PLC0415  in the worker only
+    from include.probe.probe import probe  # noqa: PLC0415  in the worker only
 
     while True:
         try:

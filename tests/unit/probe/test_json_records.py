@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from spark_jobs.engine.records import BadRecord, JsonFindings, check_block, spec_of
+from include.probe.records import BadRecord, JsonFindings, check_block, spec_of
 
 X = {"name": "x", "type": "long"}
 KNOWN = {

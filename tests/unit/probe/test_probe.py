@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spark_jobs.engine import workers
-from spark_jobs.engine.probe import ProbeTask, probe
-from spark_jobs.engine.streams import Planned, whole_lines
+from include.probe import workers
+from include.probe.probe import ProbeTask, probe
+from include.probe.streams import Planned, whole_lines
 
 
 def planned(path: Path) -> Planned:

@@ -1,0 +1,1 @@
+"""One look at landing files before they are loaded: whole or broken, how many records, which keys. No Spark."""

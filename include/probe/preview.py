@@ -1,0 +1,101 @@
+"""What the next load would meet: `sluice plan` looks at the files themselves, without Spark, and writes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.config.ddl import column_names
+from include.config.pipeline import Pipeline
+from include.config.settings import Settings
+from include.ledger.state_files import list_documents, read_document
+from include.ledger.versions import FileVersion
+from include.probe.probe import FileReport, ProbeTask
+from include.probe.records import Spec, spec_of
+from include.probe.streams import Planned
+from include.probe.workers import ProbePool
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A column that the schema does not have: the file and, where the format has lines, the first line with it."""
+
+    path: str
+    column: str
+    record: int | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is in the files: records (where they can be counted without Spark), those to be refused, and drift.
+
+    `schema_version` is None before the first load, when any column is welcome. `outcome` is what the load will do.
+    """
+
+    schema_version: int | None = None
+    records: int = 0
+    refused_records: int = 0
+    broken_files: tuple[tuple[str, str], ...] = ()
+    drift: tuple[Drift, ...] = field(default=())
+
+    @property
+    def outcome(self) -> str:
+        """`stops` where there is drift, `loads` else."""
+        return "stops" if self.drift else "loads"
+
+
+def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]) -> Preview:
+    """Look at the files as the load will.
+
+    Raises:
+        StorageError: the schema cannot be read.
+    """
+    options = pipeline.ingestion().options
+    version, schema = _schema(settings, pipeline)
+    spec = spec_of(schema) if schema else None
+    tasks = [
+        ProbeTask(
+            file.path,
+            Planned(settings.file_uri(file.path), file.size, file.modified_at, file.etag),
+            options.format,
+            spec,
+            options.reader,
+        )
+        for file in files
+    ]
+    pool = ProbePool()
+    try:
+        reports = pool.map(tasks)
+    finally:
+        pool.close()
+    hinted = column_names(options.schema_hints) if options.schema_hints else []
+    return Preview(
+        schema_version=version,
+        records=sum(report.records or 0 for report in reports),
+        refused_records=sum(len(report.bad) for report in reports),
+        broken_files=tuple((report.path, report.reason) for report in reports if report.verdict == "broken"),
+        drift=tuple(found for report in reports for found in _drift(report, options.format, spec, hinted)),
+    )
+
+
+def _schema(settings: Settings, pipeline: Pipeline) -> tuple[int | None, Any]:
+    folder = settings.state_root(pipeline.name, "schemas")
+    numbers = [int(name.removesuffix(".json")) for name in list_documents(folder)]
+    if not numbers:
+        return None, None
+    document = read_document(f"{folder}/{max(numbers)}.json") or {}
+    return max(numbers), document.get("schema")
+
+
+def _drift(report: FileReport, file_format: str, spec: Spec | None, hinted: Sequence[str]) -> list[Drift]:
+    if spec is None:
+        return []
+    if file_format == "json":
+        return [
+            Drift(report.path, path, record)
+            for path, record in report.unknown.items()
+            if path.split(".")[0] not in hinted
+        ]
+    if file_format in ("csv", "parquet"):
+        names = (column.split(": ")[0] for column in report.shape)
+        return [Drift(report.path, name, None) for name in names if name not in spec and name not in hinted]
+    return []

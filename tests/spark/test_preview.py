@@ -1,0 +1,46 @@
+"""`sluice plan` says what the load will do, before it does it."""
+
+import pytest
+
+from include.config.errors import SchemaDrift
+from include.ledger.discover import discover
+from include.probe.preview import Preview, preview
+from tests.spark.conftest import Landing
+
+
+def look(landing: Landing) -> Preview:
+    found = discover(landing.pipeline, landing.settings, "plan", dry_run=True)
+    return preview(landing.settings, landing.pipeline, found.new_files)
+
+
+def test_plan_counts_what_the_load_then_loads_and_refuses(landing: Landing) -> None:
+    landing.drop("a.json", '{"id": 1}\n{"id"\n{"id": 2}\n')
+    landing.drop("b.json.gz", b"no gzip")
+    before = look(landing)
+    landing.run()
+    assert (before.outcome, before.records, before.refused_records) == ("loads", 3, 1)
+    assert [path for path, _ in before.broken_files] == ["in/b.json.gz"]
+    assert (len(landing.values("id")), len(landing.quarantine())) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "first", "second"),
+    [("json", '{"id": 1}\n', '{"id": 1, "x": 2}\n'), ("csv", "id\n1\n", "id,x\n1,2\n")],
+)
+def test_plan_names_the_drift_that_stops_the_load(landing: Landing, file_format: str, first: str, second: str) -> None:
+    options = {"cloudFiles.format": file_format, **({"header": True} if file_format == "csv" else {})}
+    landing.configure(options)
+    landing.drop(f"a.{file_format}", first)
+    landing.run()
+    landing.drop(f"b.{file_format}", second)
+    before = look(landing)
+    assert (before.outcome, [(drift.path, drift.column) for drift in before.drift]) == (
+        "stops",
+        [(f"in/b.{file_format}", "x")],
+    )
+    with pytest.raises(SchemaDrift):
+        landing.run()
+    landing.configure({**options, "cloudFiles.schemaHints": "x bigint"})
+    assert look(landing).outcome == "loads"
+    landing.run()
+    assert landing.rows("id", "x") == [{"id": 1, "x": 2}, {"id": 1, "x": None}]
