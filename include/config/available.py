@@ -27,8 +27,6 @@ def unavailable(pipeline: Pipeline) -> Iterator[tuple[Loc, str]]:
     if pipeline.ingest is None:
         yield (pipeline.section,), "this section is checked in shape and not executed yet"
         return
-    if pipeline.ingest.checks:
-        yield ("ingest", "checks"), "checks are checked in shape and not executed yet"
     for name, what in (*_common(pipeline.ingest.options), *_of_reader(pipeline.ingest)):
         yield (*_OPTIONS, name), what
 

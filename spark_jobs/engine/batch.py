@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
@@ -38,10 +38,10 @@ from include.probe.probe import FileReport, ProbeTask
 from include.probe.records import spec_of
 from include.probe.streams import Planned
 from include.probe.workers import ProbePool
+from spark_jobs.engine import checks
 from spark_jobs.engine.isolation import Isolation
-from spark_jobs.engine.misfits import find_misfits
+from spark_jobs.engine.misfits import find_misfits, is_misfit, reason_of
 from spark_jobs.engine.readers import (
-    CORRUPT,
     FILE,
     BatchFile,
     drift,
@@ -266,6 +266,8 @@ class BatchLoader:
             writer = writer.mode("append")
         log.info("batch %d: committing to %s", batch, self.ingest.table)
         writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
+        if any(file.report.records != 0 for file in work.readable):
+            self._warn(batch)
 
     def _replaced_rows(self, work: Work) -> str:
         """The rows that go, as SQL; "" for none. A new version that cannot be read leaves the older rows standing."""
@@ -285,7 +287,7 @@ class BatchLoader:
         origin = [SOURCE_FILE, SOURCE_VERSION]
         full = [file for file in work.readable if file.report.records != 0]
         if full:
-            records = self._with_origin(self._fitting(work, full), full)
+            records = self._with_origin(self._counted(self._fitting(work, full)), full)
         else:
             empty = self.spark.createDataFrame([], work.schema.schema)
             records = empty.withColumns({SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)})
@@ -296,12 +298,28 @@ class BatchLoader:
 
     def _fitting(self, work: Work, files: Sequence[BatchFile]) -> DataFrame:
         frame = read_files(self.spark, self.ingest, work.schema.schema, files)
+        misfit = is_misfit(self.ingest)
         if work.tried:
-            return frame.where(F.col(CORRUPT).isNull())
+            return frame.where(~misfit)
+        checks.refuse_unusable(frame, self.ingest.checks)
         # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then
         # are the records looked at one by one.
         stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
-        return frame.where(F.when(F.col(CORRUPT).isNotNull(), stop).otherwise(F.lit(True)))
+        return frame.where(F.when(misfit, stop).otherwise(F.lit(True)))
+
+    def _counted(self, frame: DataFrame) -> DataFrame:
+        """The same records, counted on their way by the `warn` checks."""
+        self._warnings = Observation()
+        counts = checks.counts(self.ingest.checks)
+        return frame.observe(self._warnings, *counts) if counts else frame
+
+    def _warn(self, batch: int) -> None:
+        """Say how many records the `warn` checks let pass; asked after the commit."""
+        if not checks.counts(self.ingest.checks):
+            return
+        for name, count in self._warnings.get.items():
+            if count:
+                log.warning("batch %d: check %s: %d records fail it and were loaded (action: warn)", batch, name, count)
 
     def _with_origin(self, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
         names = spark_names(self.spark, files)
@@ -340,7 +358,20 @@ class BatchLoader:
         frame = read_files(self.spark, self.ingest, work.schema.schema, full)
         by_name = dict(zip(spark_names(self.spark, full), full, strict=True))
         misfits = find_misfits(frame, by_name, work.schema.schema, self.ingest)
+        self._refuse_failed(misfits)
         return replace(work, misfits=misfits, tried=True)
+
+    def _refuse_failed(self, misfits: Sequence[Refusal]) -> None:
+        """Stop where a check with the action `fail` failed."""
+        for check in self.ingest.checks:
+            failed = [refusal for refusal in misfits if refusal.reason == reason_of(check)]
+            if check.action == "fail" and failed:
+                raise DataRefused(
+                    f"check {check.name}: {len(failed)} records are not {check.expr}; first in {failed[0].path}.",
+                    remedy="Mend the files, or set the check's action to quarantine.",
+                    check=check.name,
+                    path=failed[0].path,
+                )
 
 
 def _wrong_header(header: Sequence[str]) -> str:

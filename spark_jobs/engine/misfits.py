@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import (
     BooleanType,
@@ -29,11 +29,14 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from include.config.pipeline import Ingest
+from include.config.ingest import Check, Ingest
 from include.ledger.quarantine import Refusal
 from include.probe.streams import blocks, whole_lines
-from spark_jobs.engine.readers import CORRUPT, FILE, BatchFile
+from spark_jobs.engine.checks import fails_any, first_failed
+from spark_jobs.engine.readers import CORRUPT, FILE, BatchFile, quoted
 
+FAILED = "__sluice_failed"
+RECORD = "__sluice_record"
 MAX_SHOWN = 80  # characters of a value in a reason; the raw record is beside it
 BITS: Mapping[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
 
@@ -109,21 +112,46 @@ def _parses(parse: Callable[[str], object], value: str) -> bool:
     return True
 
 
+def is_misfit(ingest: Ingest) -> Column:
+    """True for a record that does not fit the schema, or that a check keeps out."""
+    return F.col(CORRUPT).isNotNull() | fails_any(ingest.checks)
+
+
+def reason_of(check: Check) -> str:
+    """Why a record that fails a check is refused."""
+    return f"check {check.name}: {check.expr} is false"
+
+
 def find_misfits(
     frame: DataFrame, by_name: Mapping[str, BatchFile], schema: StructType, ingest: Ingest
 ) -> list[Refusal]:
-    """Every record that Spark's reader marked as not fitting, with its line number and the reason.
+    """Every record that does not fit the schema or fails a check, with the reason and, for the former, its line.
 
     All columns are selected: with fewer, Spark's parsers look at fewer and find fewer misfits.
     """
-    rows = frame.where(F.col(CORRUPT).isNotNull()).toArrow().select([FILE, CORRUPT]).to_pylist()
+    names = [quoted(name) for name in schema.names]
+    failed = frame.where(is_misfit(ingest)).withColumns(
+        {FAILED: first_failed(ingest.checks), RECORD: F.to_json(F.struct(*names))}
+    )
     raws: dict[str, list[str]] = {}
-    for row in rows:
-        raws.setdefault(row[FILE], []).append(row[CORRUPT])
-    return [refusal for name, found in raws.items() for refusal in _refusals_of(by_name[name], found, schema, ingest)]
+    refusals: list[Refusal] = []
+    checks = {check.name: check for check in ingest.checks}
+    for row in failed.toArrow().select([FILE, CORRUPT, FAILED, RECORD]).to_pylist():
+        if row[CORRUPT] is not None:
+            raws.setdefault(row[FILE], []).append(row[CORRUPT])
+        else:
+            refusals.append(_failing(by_name[row[FILE]], checks[row[FAILED]], row[RECORD]))
+    for name, found in raws.items():
+        refusals.extend(_unfitting(by_name[name], found, schema, ingest))
+    return refusals
 
 
-def _refusals_of(file: BatchFile, raws: Sequence[str], schema: StructType, ingest: Ingest) -> Iterator[Refusal]:
+def _failing(file: BatchFile, check: Check, record: str) -> Refusal:
+    raw = None if check.action == "drop" else record
+    return Refusal(file.path, file.version, reason_of(check), raw=raw)
+
+
+def _unfitting(file: BatchFile, raws: Sequence[str], schema: StructType, ingest: Ingest) -> Iterator[Refusal]:
     options = ingest.options.reader
     for record, raw in _numbered(file, raws):
         if ingest.options.format == "csv":
@@ -134,9 +162,7 @@ def _refusals_of(file: BatchFile, raws: Sequence[str], schema: StructType, inges
 
 
 def _numbered(file: BatchFile, raws: Sequence[str]) -> Iterator[tuple[int | None, str]]:
-    """The raw records with their line numbers; None where a record is no single line of the file (multiLine,
-    encodings).
-    """
+    """The raw records with their line numbers; None where a record is no single line (multiLine, encodings)."""
     wanted = Counter(raws)
     number = 0
     for block in whole_lines(blocks(file.planned)):

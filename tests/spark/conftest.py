@@ -86,12 +86,12 @@ class Landing:
         self._runs += 1
         return discover(self.pipeline, self.settings, f"run-{self._runs}")
 
-    def load(self) -> None:
-        """Load what is pending."""
+    def load(self, pool: ProbePool | None = None) -> None:
+        """Load what is pending; `pool` looks at the files in place of the session's."""
         if self.pipeline.ingest is None:
             raise AssertionError
         loader = BatchLoader(
-            self._spark, self.pipeline, self.pipeline.ingest, self.settings, f"run-{self._runs}", self._pool
+            self._spark, self.pipeline, self.pipeline.ingest, self.settings, f"run-{self._runs}", pool or self._pool
         )
         LedgerStream(self._spark, self.pipeline, self.pipeline.ingest, self.settings).run(loader)
 

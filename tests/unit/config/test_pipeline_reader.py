@@ -229,7 +229,6 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, cloudFiles.partitionColumns: year}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, cloudFiles.schemaEvolutionMode: rescue}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, rescuedDataColumn: _r}}",
-        MINIMAL.rstrip("}\n") + "}, checks: [{name: n, expr: e, action: drop}]}",
     ],
 )
 def test_what_is_not_executed_yet_has_a_valid_shape_and_cannot_be_loaded(tmp_path: Path, section: str) -> None:
