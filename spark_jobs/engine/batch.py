@@ -19,8 +19,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
@@ -115,17 +116,31 @@ class BatchLoader:
         started = time.monotonic()
         attempt = self.attempts.begin(planned.batch)
         with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
-            work, attempt = self._prepare(planned, attempt)
-            attempt = replace(attempt, schema_version=work.schema.number)
-            if attempt.isolate:
-                work, attempt = self._isolated(work, attempt, work.schema.schema)
-            self._refuse_drift(work)
-            attempt = self._commit(work, attempt)
+            attempt = self._reach_commit(planned, attempt)
         outcomes = account(self.settings, self.pipeline, planned, attempt, self.run_id)
         self.outcomes.extend(outcomes)
         _report(planned, outcomes, time.monotonic() - started)
         refuse_unaccounted(outcomes)
         return outcomes
+
+    def _reach_commit(self, planned: PlannedBatch, attempt: Attempt) -> Attempt:
+        """Look, decide, commit; from the look again where a file vanished after it, which then sees that it is gone."""
+        for _ in planned.files:
+            try:
+                return self._look_and_commit(planned, attempt)
+            except AnalysisException as error:
+                if error.getCondition() != "PATH_NOT_FOUND":
+                    raise
+                log.warning("batch %d: a file vanished while it was loaded; looking again", planned.batch)
+        return self._look_and_commit(planned, attempt)
+
+    def _look_and_commit(self, planned: PlannedBatch, attempt: Attempt) -> Attempt:
+        work, attempt = self._prepare(planned, attempt)
+        attempt = replace(attempt, schema_version=work.schema.number)
+        if attempt.isolate:
+            work, attempt = self._isolated(work, attempt, work.schema.schema)
+        self._refuse_drift(work)
+        return self._commit(work, attempt)
 
     # ---- before the first write
 
@@ -289,8 +304,8 @@ class BatchLoader:
         if full:
             records = self._with_origin(self._counted(self._fitting(work, full)), full)
         else:
-            empty = self.spark.createDataFrame([], work.schema.schema)
-            records = empty.withColumns({SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)})
+            empty = [F.lit(None).cast(field.dataType).alias(field.name) for field in work.schema.schema]
+            records = self.spark.range(0).select(*empty).withColumns({SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)})
         planned_at = F.timestamp_micros(F.lit(work.planned.planned_at))
         return records.select(
             *columns, *origin, planned_at.alias(INGESTED_AT), F.lit(work.planned.batch).cast("bigint").alias(BATCH)
@@ -323,8 +338,13 @@ class BatchLoader:
 
     def _with_origin(self, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
         names = spark_names(self.spark, files)
-        rows = [(name, file.path, file.version) for name, file in zip(names, files, strict=True)]
-        origin = self.spark.createDataFrame(rows, f"{ORIGIN} string, {SOURCE_FILE} string, {SOURCE_VERSION} int")
+        # An Arrow table becomes a relation of the plan itself; rows of Python would start a Python worker (a second).
+        columns = {
+            ORIGIN: pa.array(names),
+            SOURCE_FILE: pa.array([file.path for file in files]),
+            SOURCE_VERSION: pa.array([file.version for file in files], pa.int32()),
+        }
+        origin = self.spark.createDataFrame(pa.table(columns))
         joined = frame.join(F.broadcast(origin), F.col(FILE) == F.col(ORIGIN), how="left")
         unnamed = F.raise_error(F.concat(F.lit("no planned file is named "), F.col(FILE)))
         return joined.withColumn(SOURCE_FILE, F.coalesce(F.col(SOURCE_FILE), unnamed))

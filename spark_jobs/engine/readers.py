@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
 from pyspark.sql.types import DataType, StringType, StructField, StructType
@@ -107,7 +108,7 @@ def _read_json(
 def _without_refused(spark: SparkSession, text: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
     """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
     raws = {bad.raw for file in files for bad in file.report.bad}
-    frame = spark.createDataFrame([(bytearray(raw),) for raw in raws], "refused binary")
+    frame = spark.createDataFrame(pa.table({"refused": pa.array(sorted(raws), pa.binary())}))
     lines = text.where(F.btrim("value", F.lit(" \t\r\n")) != "")
     return lines.join(F.broadcast(frame), lines["value"].cast("binary") == frame["refused"], how="left_anti")
 
