@@ -7,6 +7,7 @@ batches that a kill left without outcomes. Both count what was committed, by del
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,15 @@ from include.ledger.versions import FileVersion, PlannedBatch
 HISTORY_SEARCHED = 200  # commits of the target, newest first, in which a batch's own commit is looked for
 STATUS: Mapping[Fate, OutcomeStatus] = {"load": "loaded", "quarantine": "quarantined", "superseded": "superseded"}
 Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What the quarantine holds of a file: the first reason, how many records, and whether the file was refused whole."""
+
+    error: str | None = None
+    records: int = 0
+    whole: bool = False
 
 
 class RecordsUnaccounted(Defect):
@@ -112,9 +122,10 @@ def _outcomes(
     outcomes = []
     for file in planned.files:
         key = (file.path, file.version)
-        decision = attempt.files.get(file.path, Decision("load"))
-        error, quarantined = refused.get(key, (None, 0))
+        refusal = refused.get(key, Refused())
+        error, quarantined = refusal.error, refusal.records
         rows = loaded.get(key, 0)
+        decision = attempt.files.get(file.path) or _decision_seen(settings, file, rows, refusal)
         outcomes.append(
             FileOutcome(
                 batch=planned.batch,
@@ -134,6 +145,14 @@ def _outcomes(
     return outcomes
 
 
+def _decision_seen(settings: Settings, file: FileVersion, rows: int, refusal: Refused) -> Decision:
+    """What must have been decided, where the batch's document is gone: the outcomes were deleted long after it."""
+    if refusal.whole:
+        return Decision("quarantine")
+    unread = file.size > 0 and rows == 0 and refusal.records == 0
+    return Decision("superseded" if unread and not _unchanged(settings, file) else "load")
+
+
 def _rows_loaded(table: DeltaTable, batch: int) -> Mapping[Key, int]:
     query = (
         f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows FROM target "
@@ -142,8 +161,8 @@ def _rows_loaded(table: DeltaTable, batch: int) -> Mapping[Key, int]:
     return {(row["path"], row["version"]): row["rows"] for row in _query(table, "target", query)}
 
 
-def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key, tuple[str, int]]:
-    """For each file with refusals: the first reason, and how many records they stand for."""
+def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key, Refused]:
+    """What was refused of each file with refusals."""
     table = open_table(settings.state_root(pipeline, "quarantine"))
     if table is None:
         return {}
@@ -153,7 +172,8 @@ def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key,
         f"FROM quarantine WHERE batch = {batch} GROUP BY path, version"
     )
     return {
-        (row["path"], row["version"]): (_first_error(row), row["records"]) for row in _query(table, "quarantine", query)
+        (row["path"], row["version"]): Refused(_first_error(row), row["records"], whole=row["record"] is None)
+        for row in _query(table, "quarantine", query)
     }
 
 

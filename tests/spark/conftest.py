@@ -113,7 +113,7 @@ class Landing:
     def files(self) -> dict[str, dict[str, Any]]:
         """The newest account of each path."""
 
-        accounts = sorted(iter_files(self.settings, self.pipeline), key=lambda row: row["version"])
+        accounts = sorted(iter_files(self.settings, self.pipeline), key=lambda row: row["version"] or 0)
         return {row["path"].removeprefix("in/"): row for row in accounts}
 
     def quarantine(self) -> list[dict[str, Any]]:

@@ -93,7 +93,6 @@ def test_deleted_outcomes_are_rebuilt_with_the_same_figures(landing: Landing) ->
     after = landing.files()
     assert after.keys() == before.keys()
     for name, row in before.items():
-        # What was decided of a broken file went with the document of its batch; what was refused of it is still known.
         assert after[name] == row, name
 
 
@@ -152,15 +151,16 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 class Meddling(ProbePool):
-    """A pool of real workers after whose look something happens to the files, before Spark reads them."""
+    """A pool of real workers after whose first look something happens to the files, before Spark reads them."""
 
     def __init__(self, happens: Callable[[], object]) -> None:
         super().__init__(1)
-        self._happens = happens
+        self._happens: list[Callable[[], object]] = [happens]
 
     def map(self, tasks: Sequence[ProbeTask], progress: Callable[[int], None] | None = None) -> list[FileReport]:
         reports = super().map(tasks, progress)
-        self._happens()
+        while self._happens:
+            self._happens.pop()()
         return reports
 
 
