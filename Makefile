@@ -71,6 +71,10 @@ ui: setup ## Airflow's web interface on http://127.0.0.1:8080 (user admin; the p
 test: lint ## Lint, types, then every test
 	$(VENV)/bin/pytest
 
+.PHONY: faults
+faults: setup ## Kill real runs before and after every commit they make (40 minutes)
+	$(VENV)/bin/pytest -m slow tests/e2e/fault
+
 .PHONY: lint
 lint: setup ## ruff and mypy, changing nothing
 	$(VENV)/bin/ruff check .
