@@ -19,7 +19,7 @@ from include.ledger.tables import open_table, storage_errors
 
 @dataclass(frozen=True)
 class Refusal:
-    """A refused record, or a whole file where `record` and `raw` are None.
+    """A refused record, or a whole file where `raw` is None ("" is a record whose text is not kept).
 
     `record` is the line in the file, from 1. `records` is how many records this stands for: those of a whole file, 0
     where nobody could count them.

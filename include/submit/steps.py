@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from include.config.exit_codes import ExitCode, from_process
+from include.config.paths import check_paths
 from include.config.pipeline import Pipeline
 from include.config.result import FileCounts, RowCounts, RunResult, RunStatus
 from include.config.settings import Settings

@@ -147,7 +147,7 @@ def find_misfits(
 
 
 def _failing(file: BatchFile, check: Check, record: str) -> Refusal:
-    raw = None if check.action == "drop" else record
+    raw = "" if check.action == "drop" else record
     return Refusal(file.path, file.version, reason_of(check), raw=raw)
 
 
