@@ -168,11 +168,12 @@ def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key,
         return {}
     query = (
         "SELECT path, version, sum(records) AS records, "
-        "first_value(reason ORDER BY record NULLS FIRST) AS reason, min(record) AS record "
+        "first_value(reason ORDER BY record NULLS FIRST) AS reason, min(record) AS record, "
+        "count(*) - count(raw) AS without_raw "
         f"FROM quarantine WHERE batch = {batch} GROUP BY path, version"
     )
     return {
-        (row["path"], row["version"]): Refused(_first_error(row), row["records"], whole=row["record"] is None)
+        (row["path"], row["version"]): Refused(_first_error(row), row["records"], whole=row["without_raw"] > 0)
         for row in _query(table, "quarantine", query)
     }
 
