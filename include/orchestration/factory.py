@@ -92,7 +92,7 @@ def _task_defaults(pipeline: Pipeline) -> dict[str, Any]:
         "retries": RETRIES,
         "retry_policy": RetryByExitCode(),
         "retry_delay": FIRST_DELAY,
-        "retry_exponential_backoff": True,
+        "retry_exponential_backoff": 2.0,  # the factor; True would be 1.0, no growth at all
         "max_retry_delay": LONGEST_DELAY,
         "depends_on_past": False,
     }

@@ -82,6 +82,7 @@ def test_every_task_has_retries_a_timeout_an_owner_and_an_existing_pool(dag: DAG
         assert task.retries >= 5
         assert task.retry_policy is not None
         assert task.retry_delay <= timedelta(minutes=1)
+        assert task.retry_exponential_backoff > 1
         assert task.execution_timeout is not None
         assert task.pool == "default_pool"
         assert task.owner == pipeline.owner
