@@ -38,7 +38,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Refused:
-    """What the quarantine holds of a file: the first reason, how many records, and whether the file was refused whole."""
+    """What the quarantine holds of a file: the first reason, how many records, and whether it was refused whole."""
 
     error: str | None = None
     records: int = 0
@@ -50,15 +50,24 @@ class RecordsUnaccounted(Defect):
 
 
 def account(
-    settings: Settings, pipeline: Pipeline, planned: PlannedBatch, attempt: Attempt, run_id: str
+    settings: Settings,
+    pipeline: Pipeline,
+    planned: PlannedBatch,
+    attempt: Attempt,
+    run_id: str,
+    *,
+    late: bool = False,
 ) -> list[FileOutcome]:
     """The outcome of each file of a committed batch, written once.
+
+    A file that is not the planned version any more may have changed while it was read. `late` says that the load is
+    long over, so that it may as well have changed since: then it is whole if its records are all there.
 
     Raises:
         StorageError: the target, the quarantine or the outcomes cannot be read or written.
     """
     table = _target(settings, pipeline)
-    outcomes = _outcomes(settings, pipeline.name, planned, attempt, run_id, table)
+    outcomes = _outcomes(settings, pipeline.name, planned, attempt, run_id, table, late=late)
     write_outcomes(settings, pipeline.name, planned.batch, outcomes)
     AttemptStore(settings, pipeline.name).end(planned.batch)
     return outcomes
@@ -74,7 +83,7 @@ def rebuild_missing(settings: Settings, pipeline: Pipeline, run_id: str) -> int:
         return 0
     store = AttemptStore(settings, pipeline.name)
     for planned in read_batches(settings, pipeline.name, first, committed):
-        account(settings, pipeline, planned, store.read(planned.batch) or Attempt(), run_id)
+        account(settings, pipeline, planned, store.read(planned.batch) or Attempt(), run_id, late=True)
     return committed - first + 1
 
 
@@ -114,7 +123,14 @@ def _target(settings: Settings, pipeline: Pipeline) -> DeltaTable:
 
 
 def _outcomes(
-    settings: Settings, pipeline: str, planned: PlannedBatch, attempt: Attempt, run_id: str, table: DeltaTable
+    settings: Settings,
+    pipeline: str,
+    planned: PlannedBatch,
+    attempt: Attempt,
+    run_id: str,
+    table: DeltaTable,
+    *,
+    late: bool,
 ) -> list[FileOutcome]:
     loaded = _rows_loaded(table, planned.batch)
     refused = _rows_refused(settings, pipeline, planned.batch)
@@ -126,6 +142,7 @@ def _outcomes(
         error, quarantined = refusal.error, refusal.records
         rows = loaded.get(key, 0)
         decision = attempt.files.get(file.path) or _decision_seen(settings, file, rows, refusal)
+        whole = late and decision.records == rows + quarantined
         outcomes.append(
             FileOutcome(
                 batch=planned.batch,
@@ -136,7 +153,7 @@ def _outcomes(
                 rows_loaded=rows,
                 rows_quarantined=quarantined,
                 error=error,
-                torn=decision.fate == "load" and not _unchanged(settings, file),
+                torn=decision.fate == "load" and not whole and not _unchanged(settings, file),
                 table_version=version,
                 schema_version=attempt.schema_version,
                 run_id=run_id,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from include.config.errors import StateLost, UsageError
-from include.ledger.attempts import Attempt, AttemptStore
+from include.ledger.attempts import Attempt, AttemptStore, Decision
 from include.ledger.replan import retry
 from include.probe.probe import FileReport, ProbeTask
 from include.probe.workers import ProbePool
@@ -94,6 +94,18 @@ def test_deleted_outcomes_are_rebuilt_with_the_same_figures(landing: Landing) ->
     assert after.keys() == before.keys()
     for name, row in before.items():
         assert after[name] == row, name
+
+
+def test_file_that_changes_after_a_kill_in_mid_accounting_is_a_second_version_like_any_other(landing: Landing) -> None:
+    file = landing.drop("a.json", lines(1, 2))
+    landing.run()
+    # What a kill between the target's commit and the outcomes leaves behind.
+    shutil.rmtree(landing.home / STATE / "outcomes")
+    decided = Attempt(schema_version=1, attempts=1, files={"in/a.json": Decision("load", 2)})
+    AttemptStore(landing.settings, "p").write(1, decided)
+    file.write_text(lines(3))
+    landing.run()
+    assert landing.values("id") == [1, 2, 3]
 
 
 def test_left_over_documents_of_done_batches_change_nothing(landing: Landing) -> None:
