@@ -37,6 +37,7 @@ class Home:
         self.state = folder / "state" / "p"
         self.pipeline = folder / "p.yaml"
         self.landing.mkdir(parents=True, exist_ok=True)
+        self._stderr: dict[int, Path] = {}
 
     def configure(self, options: Mapping[str, object] | None = None, conf: Mapping[str, str] | None = None) -> None:
         """Write the pipeline's file: JSON, two files a batch, changed files replace their rows; `conf` is Spark's."""
@@ -58,8 +59,9 @@ class Home:
 
     def start(self, env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
         """Start `sluice run` as the leader of a process group that holds all of its processes."""
-        with (self.folder / "run.stderr").open("w") as stderr:
-            return subprocess.Popen(
+        written = self.folder / f"run-{len(self._stderr) + 1}.stderr"
+        with written.open("w") as stderr:
+            process = subprocess.Popen(
                 [SLUICE, "run", self.pipeline, "--json"],
                 env=self._environment(env),
                 stdout=subprocess.PIPE,
@@ -67,6 +69,8 @@ class Home:
                 text=True,
                 start_new_session=True,
             )
+        self._stderr[process.pid] = written
+        return process
 
     def finish(self, process: "subprocess.Popen[str]") -> Run:
         """Wait for a started run and for all processes of its group, which is killed when that takes too long."""
@@ -79,7 +83,7 @@ class Home:
         wait_for_group(process.pid)
         lines = stdout.splitlines()
         result = json.loads(lines[-1]) if lines and process.returncode >= 0 else {}
-        return Run(process.returncode, result, (self.folder / "run.stderr").read_text())
+        return Run(process.returncode, result, self._stderr[process.pid].read_text())
 
     def run(self, env: Mapping[str, str] | None = None) -> Run:
         """`sluice run` to its end, whatever that is."""

@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,14 +39,16 @@ def _is_free(lock: Path) -> bool:
 
 
 @pytest.fixture
-def working(tmp_path: Path) -> "tuple[Home, subprocess.Popen[str]]":
+def working(tmp_path: Path) -> Iterator["tuple[Home, subprocess.Popen[str]]"]:
     """A home and a run in it whose JVM has begun its first batch."""
     home = Home(tmp_path / "home")
     home.configure()
     drop_first(home)
     process = home.start()
     _until((home.state / "batches" / "1.json").exists, process)
-    return home, process
+    yield home, process
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_of_two_runs_at_once_one_is_refused_with_75_and_nothing_is_doubled(
