@@ -82,6 +82,7 @@ def test_killed_launcher_leaves_no_process_and_a_free_lock_and_another_slicing_l
     assert recovered(home) == []
 
 
+@pytest.mark.slow
 def test_file_retried_twice_with_a_kill_in_between_stands_there_once(
     injector: Injector, loaded_once: Path, tmp_path: Path
 ) -> None:
