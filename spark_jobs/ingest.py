@@ -9,6 +9,7 @@ import logging
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from include.config.errors import SluiceError
 from include.config.exit_codes import ExitCode
@@ -18,6 +19,9 @@ from include.config.settings import Settings, load_settings
 from include.probe.workers import ProbePool
 from include.submit.failures import failure_of, write_failure
 from spark_jobs.engine.session import build_session
+
+if TYPE_CHECKING:
+    from include.probe.ahead import Ahead
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,21 +53,25 @@ def load(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
     pool = ProbePool()
     try:
         with ThreadPoolExecutor(1) as background:
-            imported = background.submit(_import_engine)
+            prepared = background.submit(_prepare, pool, settings, pipeline)
             spark = build_session(f"sluice {pipeline.name}")
-            imported.result()
+            ahead = prepared.result()
         from spark_jobs.engine.batch import BatchLoader  # noqa: PLC0415  imported beside the JVM's start, above
         from spark_jobs.engine.stream import LedgerStream  # noqa: PLC0415
 
-        loader = BatchLoader(spark, pipeline, ingest, settings, run_id, pool)
+        loader = BatchLoader(spark, pipeline, ingest, settings, run_id, pool, ahead)
         LedgerStream(spark, pipeline, ingest, settings).run(loader)
         spark.stop()
     finally:
         pool.close()
 
 
-def _import_engine() -> None:
+def _prepare(pool: ProbePool, settings: Settings, pipeline: Pipeline) -> "Ahead":
+    """Import the engine and begin to look at the first batch's files."""
     import spark_jobs.engine.stream  # noqa: F401, PLC0415
+    from include.probe.ahead import Ahead  # noqa: PLC0415
+
+    return Ahead(pool, settings, pipeline).start()
 
 
 def _failed(settings: Settings, pipeline: Pipeline, run_id: str, error: BaseException) -> int:

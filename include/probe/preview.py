@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from include.config.ddl import column_names
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
-from include.ledger.state_files import list_documents, read_document
 from include.ledger.versions import FileVersion
-from include.probe.probe import FileReport, ProbeTask
+from include.probe.probe import FileReport
 from include.probe.records import Spec, spec_of
-from include.probe.streams import Planned
+from include.probe.tasks import latest_schema, probe_tasks
 from include.probe.workers import ProbePool
 
 
@@ -50,18 +48,9 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         StorageError: the schema cannot be read.
     """
     options = pipeline.ingestion().options
-    version, schema = _schema(settings, pipeline)
+    version, schema = latest_schema(settings, pipeline.name)
     spec = spec_of(schema) if schema else None
-    tasks = [
-        ProbeTask(
-            file.path,
-            Planned(settings.file_uri(file.path), file.size, file.modified_at, file.etag),
-            options.format,
-            spec,
-            options.reader,
-        )
-        for file in files
-    ]
+    tasks = probe_tasks(settings, pipeline.ingestion(), files, spec)
     pool = ProbePool()
     try:
         reports = pool.map(tasks)
@@ -75,15 +64,6 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         broken_files=tuple((report.path, report.reason) for report in reports if report.verdict == "broken"),
         drift=tuple(found for report in reports for found in _drift(report, options.format, spec, hinted)),
     )
-
-
-def _schema(settings: Settings, pipeline: Pipeline) -> tuple[int | None, Any]:
-    folder = settings.state_root(pipeline.name, "schemas")
-    numbers = [int(name.removesuffix(".json")) for name in list_documents(folder)]
-    if not numbers:
-        return None, None
-    document = read_document(f"{folder}/{max(numbers)}.json") or {}
-    return max(numbers), document.get("schema")
 
 
 def _drift(report: FileReport, file_format: str, spec: Spec | None, hinted: Sequence[str]) -> list[Drift]:

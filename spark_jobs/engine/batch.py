@@ -35,9 +35,10 @@ from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERS
 from include.ledger.quarantine import Refusal, write_refusals
 from include.ledger.target import app_id
 from include.ledger.versions import FileVersion, PlannedBatch
-from include.probe.probe import FileReport, ProbeTask
+from include.probe.ahead import Ahead
+from include.probe.probe import FileReport
 from include.probe.records import spec_of
-from include.probe.streams import Planned
+from include.probe.tasks import planned_file, probe_tasks
 from include.probe.workers import ProbePool
 from spark_jobs.engine import checks
 from spark_jobs.engine.isolation import Isolation
@@ -45,6 +46,7 @@ from spark_jobs.engine.misfits import find_misfits, is_misfit, reason_of
 from spark_jobs.engine.readers import (
     FILE,
     BatchFile,
+    common_prefix,
     drift,
     infer_schema,
     quoted,
@@ -100,6 +102,7 @@ class BatchLoader:
     settings: Settings
     run_id: str
     pool: ProbePool
+    ahead: Ahead | None = None
     outcomes: list[FileOutcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -185,19 +188,13 @@ class BatchLoader:
 
     def _probe(self, planned: PlannedBatch, known: SchemaVersion | None) -> list[FileReport]:
         spec = spec_of(json.loads(known.schema.json())) if known else None
-        tasks = [
-            ProbeTask(file.path, self._planned(file), self.ingest.options.format, spec, self.ingest.options.reader)
-            for file in planned.files
-        ]
-        return self.pool.map(tasks)
-
-    def _planned(self, file: FileVersion) -> Planned:
-        return Planned(self.settings.file_uri(file.path), file.size, file.modified_at, file.etag)
+        reports = self.ahead.take(planned.batch, spec) if self.ahead else None
+        return reports or self.pool.map(probe_tasks(self.settings, self.ingest, planned.files, spec))
 
     def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
         if report.verdict == "ok" and self.ingest.options.format == "csv" and (wrong := _wrong_header(report.shape)):
             report = replace(report, verdict="broken", reason=wrong)
-        return BatchFile(file.path, file.version, self._planned(file), report)
+        return BatchFile(file.path, file.version, planned_file(self.settings, file), report)
 
     def _refuse_drift(self, work: Work) -> None:
         names = set(work.schema.schema.names)
@@ -337,7 +334,12 @@ class BatchLoader:
                 log.warning("batch %d: check %s: %d records fail it and were loaded (action: warn)", batch, name, count)
 
     def _with_origin(self, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
+        """The same records with the ledger's name and version of their file."""
         names = spark_names(self.spark, files)
+        prefix = common_prefix(names, [file.path for file in files])
+        if prefix is not None and len({file.version for file in files}) == 1:
+            path = F.expr(f"substring({FILE}, {len(prefix) + 1})")
+            return frame.withColumns({SOURCE_FILE: path, SOURCE_VERSION: F.lit(files[0].version)})
         # An Arrow table becomes a relation of the plan itself; rows of Python would start a Python worker (a second).
         columns = {
             ORIGIN: pa.array(names),

@@ -83,6 +83,13 @@ def spark_names(spark: SparkSession, files: Sequence[BatchFile]) -> list[str]:
     return names
 
 
+def common_prefix(names: Sequence[str], paths: Sequence[str]) -> str | None:
+    """What stands before the ledger's path in each of Spark's names, None where that differs or the path is escaped."""
+    prefix = names[0].removesuffix(paths[0])
+    same = all(name == prefix + path for name, path in zip(names, paths, strict=True))
+    return prefix if same else None
+
+
 def _is_plain(uri: str) -> bool:
     return uri.isascii() and all(c.isalnum() or c in "/._-:" for c in uri)
 

@@ -1,0 +1,54 @@
+"""The probe of the first pending batch, begun before there is a Spark session: the JVM's start leaves a core idle."""
+
+import threading
+
+from include.config.pipeline import Pipeline
+from include.config.settings import Settings
+from include.ledger.ledger import read_batches
+from include.ledger.pending import pending
+from include.probe.probe import FileReport
+from include.probe.records import Spec
+from include.probe.tasks import likely_spec, probe_tasks
+from include.probe.workers import ProbePool
+
+
+class Ahead:
+    """Looks at the files of the first pending batch in the background; `take` gives what it found, if it fits."""
+
+    def __init__(self, pool: ProbePool, settings: Settings, pipeline: Pipeline) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._pipeline = pipeline
+        self._found: tuple[int, Spec | None, list[FileReport]] | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="sluice-probe-ahead", daemon=True)
+
+    def start(self) -> "Ahead":
+        """Begin. Nobody else may use the pool until `take`."""
+        self._thread.start()
+        return self
+
+    def take(self, batch: int, spec: Spec | None) -> list[FileReport] | None:
+        """The reports on that batch under that schema, once; None where something else was looked at.
+
+        Raises:
+            SluiceError: what stopped the look, as it would have stopped it later.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        found, self._found = self._found, None
+        return found[2] if found is not None and found[:2] == (batch, spec) else None
+
+    def _run(self) -> None:
+        try:
+            first = pending(self._settings, self._pipeline).first
+            if first is None:
+                return
+            ingest = self._pipeline.ingestion()
+            (planned,) = read_batches(self._settings, self._pipeline.name, first, first)
+            spec = likely_spec(self._settings, self._pipeline.name, ingest)
+            reports = self._pool.map(probe_tasks(self._settings, ingest, planned.files, spec))
+            self._found = (first, spec, reports)
+        except Exception as error:  # noqa: BLE001  raised by `take`, in the thread that waits for it
+            self._error = error

@@ -1,0 +1,46 @@
+"""From planned file versions to what the probe's workers are asked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from include.config.ddl import column_names
+from include.config.ingest import Ingest
+from include.config.settings import Settings
+from include.ledger.state_files import list_documents, read_document
+from include.ledger.versions import FileVersion
+from include.probe.probe import ProbeTask
+from include.probe.records import Spec, spec_of
+from include.probe.streams import Planned
+
+
+def planned_file(settings: Settings, file: FileVersion) -> Planned:
+    """Where a planned version is, and how it is told from another one."""
+    return Planned(settings.file_uri(file.path), file.size, file.modified_at, file.etag)
+
+
+def probe_tasks(settings: Settings, ingest: Ingest, files: Sequence[FileVersion], spec: Spec | None) -> list[ProbeTask]:
+    """One task for each file; `spec` names the keys that the schema knows, None before there is a schema."""
+    options = ingest.options
+    return [ProbeTask(file.path, planned_file(settings, file), options.format, spec, options.reader) for file in files]
+
+
+def latest_schema(settings: Settings, pipeline: str) -> tuple[int | None, Any]:
+    """The number and the JSON form of the newest schema version; (None, None) before the first.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    folder = settings.state_root(pipeline, "schemas")
+    numbers = [int(name.removesuffix(".json")) for name in list_documents(folder)]
+    if not numbers:
+        return None, None
+    document = read_document(f"{folder}/{max(numbers)}.json") or {}
+    return max(numbers), document.get("schema")
+
+
+def likely_spec(settings: Settings, pipeline: str, ingest: Ingest) -> Spec | None:
+    """The keys that the next batch's schema will know, as far as that can be said without Spark's DDL parser."""
+    schema = latest_schema(settings, pipeline)[1]
+    if schema is not None:
+        return spec_of(schema)
+    return dict.fromkeys(column_names(ingest.schema_ddl)) if ingest.schema_ddl else None
