@@ -25,8 +25,10 @@ def discover_step(pipeline: Pipeline, settings: Settings, run_id: str) -> Discov
     """Plan the new file versions; what became of files since the last run is put in order.
 
     Raises:
+        ConfigError: source, table and state lie in each other.
         SluiceError: the source is not there, its files are refused, or storage failed.
     """
+    check_paths(pipeline, settings)
     return discover(pipeline, settings, run_id)
 
 

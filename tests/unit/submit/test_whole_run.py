@@ -1,5 +1,6 @@
 """`run` as far as it goes without Spark: what needs no JVM must not look for one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,12 @@ def test_a_missing_source_is_a_failed_run(pipeline: Pipeline, settings: Settings
     result = run(pipeline, settings, "r1")
     assert (result.status, exit_code_of(result)) == ("failed", ExitCode.NOT_FOUND)
     assert "trips" in (result.error or "")
+
+
+def test_a_table_inside_its_own_source_is_refused_before_anything_is_listed(
+    pipeline: Pipeline, settings: Settings, landing: Path
+) -> None:
+    nested = replace(settings, warehouse=str(landing / "warehouse"))
+    result = run(pipeline, nested, "r1")
+    assert (result.status, exit_code_of(result)) == ("failed", ExitCode.CONFIG)
+    assert not Path(settings.state).exists()
