@@ -16,80 +16,46 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import DataFrame, Observation, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
 from include.config.errors import ConfigError, DataRefused, Defect, TableLocked
 from include.config.pipeline import Ingest, Pipeline
-from include.config.settings import Settings, spark_uri
+from include.config.settings import Settings
 from include.ledger.accounting import account, refuse_unaccounted
-from include.ledger.attempts import Attempt, AttemptStore, Decision
-from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION, FileOutcome
+from include.ledger.attempts import Attempt, AttemptStore
+from include.ledger.outcomes import FileOutcome
 from include.ledger.quarantine import Refusal, write_refusals
-from include.ledger.target import app_id
 from include.ledger.versions import FileVersion, PlannedBatch
 from include.probe.ahead import Ahead
 from include.probe.probe import FileReport
 from include.probe.records import spec_of
 from include.probe.tasks import planned_file, probe_tasks
 from include.probe.workers import ProbePool
-from spark_jobs.engine import checks
 from spark_jobs.engine.isolation import Isolation
-from spark_jobs.engine.misfits import find_misfits, is_misfit, reason_of
+from spark_jobs.engine.misfits import find_misfits, reason_of
 from spark_jobs.engine.readers import (
-    FILE,
     BatchFile,
-    common_prefix,
     drift,
     infer_schema,
-    quoted,
     read_files,
     refuse_parquet_drift,
     spark_names,
 )
 from spark_jobs.engine.schemas import SchemaStore, SchemaVersion, evolved, parse_ddl, refuse_bad_names, with_hints
+from spark_jobs.engine.target import MISFIT, Target
 from spark_jobs.engine.watchdog import Watchdog
+from spark_jobs.engine.work import Work, decisions, refusals, under_policy
 
 log = logging.getLogger(__name__)
 
-MISFIT = "SLUICE_MISFIT"
-ORIGIN = "__sluice_origin"
 UNREADABLE = re.compile(r"FAILED_READ_FILE[.\w]*\].*? file (?P<file>\S.*?)\.  ?SQLSTATE", re.DOTALL)
 LOST_RACE = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
-
-
-@dataclass(frozen=True)
-class Work:
-    """A batch between its plan and its commit: what is read, what is left out and why, which records do not fit."""
-
-    planned: PlannedBatch
-    schema: SchemaVersion
-    readable: Sequence[BatchFile]
-    left_out: Mapping[str, FileReport]
-    misfits: Sequence[Refusal] = ()
-    tried: bool = False  # Spark has looked for misfits: they are filtered, no longer an error
-
-    def without(self, path: str, reason: str) -> "Work":
-        """The same work, one file less."""
-        out = next(file for file in self.readable if file.path == path)
-        report = replace(out.report, verdict="broken", reason=reason)
-        return replace(
-            self,
-            readable=[file for file in self.readable if file.path != path],
-            left_out={**self.left_out, path: report},
-            misfits=[refusal for refusal in self.misfits if refusal.path != path],
-        )
-
-    def refused_records(self) -> int:
-        """How many records of readable files are refused."""
-        return len(self.misfits) + sum(len(file.report.bad) for file in self.readable)
 
 
 @dataclass
@@ -108,6 +74,7 @@ class BatchLoader:
     def __post_init__(self) -> None:
         self.attempts = AttemptStore(self.settings, self.pipeline.name)
         self.schemas = SchemaStore(self.settings, self.pipeline.name)
+        self.target = Target(self.spark, self.pipeline, self.ingest, self.settings, self.run_id)
 
     def load(self, planned: PlannedBatch) -> list[FileOutcome]:
         """Bring one batch to its commit and account for it.
@@ -220,136 +187,21 @@ class BatchLoader:
     def _commit(self, work: Work, attempt: Attempt) -> Attempt:
         """Quarantine first, target last; what Spark finds on the way is left out and the two are written again."""
         for _ in range(len(work.planned.files) + 2):
-            work = self._under_policy(work)
-            attempt = replace(attempt, files=_decisions(work))
+            work = under_policy(work, self.ingest.on_error)
+            attempt = replace(attempt, files=decisions(work))
             self.attempts.write(work.planned.batch, attempt)
-            planned_at = work.planned.planned_at
-            refusals = _refusals(work)
-            write_refusals(self.settings, self.pipeline.name, work.planned.batch, refusals, self.run_id, planned_at)
+            self._quarantine(work)
             try:
-                self._write_target(work)
+                self.target.write(work)
             except (Py4JJavaError, PySparkException) as error:
                 work = self._without_cause(work, error)
             else:
                 return attempt
         raise Defect(f"Batch {work.planned.batch} failed once for each of its files and once more.")
 
-    def _under_policy(self, work: Work) -> Work:
-        """Apply `on_error`: refuse the batch, or leave out each file that has a refused record."""
-        rule = self.ingest.on_error
-        refused = work.refused_records()
-        broken = [report for report in work.left_out.values() if report.verdict == "broken"]
-        if rule.policy == "abort" and (refused or broken):
-            raise self._refusal(work, "on_error: abort")
-        if rule.max_records is not None and refused > rule.max_records:
-            raise self._refusal(work, f"the budget of {rule.max_records} records")
-        if rule.max_ratio is not None and refused > rule.max_ratio * _records(work):
-            raise self._refusal(work, f"the budget of {rule.max_ratio:.2%} of {_records(work)} records")
-        if rule.policy == "skip_file":
-            for path, reason in _first_refusals(work).items():
-                work = work.without(path, f"skip_file: {reason}")
-        return work
-
-    def _refusal(self, work: Work, rule: str) -> DataRefused:
-        reasons = {**{path: report.reason for path, report in work.left_out.items()}, **_first_refusals(work)}
-        path, reason = next(iter(reasons.items()))
-        return DataRefused(
-            f"{rule}: {work.refused_records()} records of {len(reasons)} files do not fit; first: {path}, {reason}. "
-            f"Nothing of batch {work.planned.batch} was loaded.",
-            remedy="Mend the files, or set on_error: quarantine to load the rest.",
-            path=path,
-        )
-
-    def _write_target(self, work: Work) -> None:
-        batch = work.planned.batch
-        note = {"pipeline": self.pipeline.name, "batch": batch, "run_id": self.run_id}
-        writer = (
-            self._target_frame(work)
-            .write.format("delta")
-            .option("txnAppId", app_id(self.pipeline.name))
-            .option("txnVersion", batch)
-            .option("userMetadata", json.dumps(note))
-            .option("mergeSchema", "true")
-        )
-        if replaced := self._replaced_rows(work):
-            # One commit: the rows of the older versions go and those of the new one come.
-            writer = writer.mode("overwrite").option("replaceWhere", replaced)
-        else:
-            writer = writer.mode("append")
-        log.info("batch %d: committing to %s", batch, self.ingest.table)
-        writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
-        if any(file.report.records != 0 for file in work.readable):
-            self._warn(batch)
-
-    def _replaced_rows(self, work: Work) -> str:
-        """The rows that go, as SQL; "" for none. A new version that cannot be read leaves the older rows standing."""
-        planned = {file.path: file for file in work.planned.files}
-        paths: dict[int, list[str]] = {}
-        for file in work.readable:
-            if (first := planned[file.path].replaces) is not None:
-                paths.setdefault(first, []).append(_sql_literal(file.path))
-        return " OR ".join(
-            f"({SOURCE_FILE} IN ({', '.join(literals)}) AND {SOURCE_VERSION} >= {first})"
-            for first, literals in paths.items()
-        )
-
-    def _target_frame(self, work: Work) -> DataFrame:
-        """The rows of the commit: the schema's columns, then where each row is from."""
-        columns = [quoted(name) for name in work.schema.schema.names]
-        origin = [SOURCE_FILE, SOURCE_VERSION]
-        full = [file for file in work.readable if file.report.records != 0]
-        if full:
-            records = self._with_origin(self._counted(self._fitting(work, full)), full)
-        else:
-            empty = [F.lit(None).cast(field.dataType).alias(field.name) for field in work.schema.schema]
-            records = self.spark.range(0).select(*empty).withColumns({SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)})
-        planned_at = F.timestamp_micros(F.lit(work.planned.planned_at))
-        return records.select(
-            *columns, *origin, planned_at.alias(INGESTED_AT), F.lit(work.planned.batch).cast("bigint").alias(BATCH)
-        )
-
-    def _fitting(self, work: Work, files: Sequence[BatchFile]) -> DataFrame:
-        frame = read_files(self.spark, self.ingest, work.schema.schema, files)
-        misfit = is_misfit(self.ingest)
-        if work.tried:
-            return frame.where(~misfit)
-        checks.refuse_unusable(frame, self.ingest.checks)
-        # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then
-        # are the records looked at one by one.
-        stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
-        return frame.where(F.when(misfit, stop).otherwise(F.lit(True)))
-
-    def _counted(self, frame: DataFrame) -> DataFrame:
-        """The same records, counted on their way by the `warn` checks."""
-        self._warnings = Observation()
-        counts = checks.counts(self.ingest.checks)
-        return frame.observe(self._warnings, *counts) if counts else frame
-
-    def _warn(self, batch: int) -> None:
-        """Say how many records the `warn` checks let pass; asked after the commit."""
-        if not checks.counts(self.ingest.checks):
-            return
-        for name, count in self._warnings.get.items():
-            if count:
-                log.warning("batch %d: check %s: %d records fail it and were loaded (action: warn)", batch, name, count)
-
-    def _with_origin(self, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
-        """The same records with the ledger's name and version of their file."""
-        names = spark_names(self.spark, files)
-        prefix = common_prefix(names, [file.path for file in files])
-        if prefix is not None and len({file.version for file in files}) == 1:
-            path = F.expr(f"substring({FILE}, {len(prefix) + 1})")
-            return frame.withColumns({SOURCE_FILE: path, SOURCE_VERSION: F.lit(files[0].version)})
-        # An Arrow table becomes a relation of the plan itself; rows of Python would start a Python worker (a second).
-        columns = {
-            ORIGIN: pa.array(names),
-            SOURCE_FILE: pa.array([file.path for file in files]),
-            SOURCE_VERSION: pa.array([file.version for file in files], pa.int32()),
-        }
-        origin = self.spark.createDataFrame(pa.table(columns))
-        joined = frame.join(F.broadcast(origin), F.col(FILE) == F.col(ORIGIN), how="left")
-        unnamed = F.raise_error(F.concat(F.lit("no planned file is named "), F.col(FILE)))
-        return joined.withColumn(SOURCE_FILE, F.coalesce(F.col(SOURCE_FILE), unnamed))
+    def _quarantine(self, work: Work) -> None:
+        name, planned = self.pipeline.name, work.planned
+        write_refusals(self.settings, name, planned.batch, refusals(work), self.run_id, planned.planned_at)
 
     # ---- what Spark finds that the probe did not
 
@@ -376,9 +228,8 @@ class BatchLoader:
 
     def _with_misfits(self, work: Work) -> Work:
         log.info("batch %d: some records do not fit the schema; looking for them", work.planned.batch)
-        full = [file for file in work.readable if file.report.records != 0]
-        frame = read_files(self.spark, self.ingest, work.schema.schema, full)
-        by_name = dict(zip(spark_names(self.spark, full), full, strict=True))
+        frame = read_files(self.spark, self.ingest, work.schema.schema, work.full)
+        by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
         misfits = find_misfits(frame, by_name, work.schema.schema, self.ingest)
         self._refuse_failed(misfits)
         return replace(work, misfits=misfits, tried=True)
@@ -401,49 +252,6 @@ def _wrong_header(header: Sequence[str]) -> str:
         return f"the header has no name for column {list(header).index('') + 1}"
     twice = sorted({name for name in header if list(header).count(name) > 1})
     return f"the header names {', '.join(map(repr, twice))} more than once" if twice else ""
-
-
-def _decisions(work: Work) -> dict[str, Decision]:
-    read = {file.path: Decision("load", file.report.records) for file in work.readable}
-    out = {
-        path: Decision("superseded" if report.verdict == "superseded" else "quarantine", report.records)
-        for path, report in work.left_out.items()
-    }
-    return {**read, **out}
-
-
-def _refusals(work: Work) -> list[Refusal]:
-    versions = {file.path: file.version for file in work.planned.files}
-    whole = [
-        Refusal(path, versions[path], report.reason, records=report.records or 0)
-        for path, report in work.left_out.items()
-        if report.verdict == "broken"
-    ]
-    single = [
-        Refusal(file.path, file.version, bad.reason, bad.record, bad.raw.decode("utf-8", "backslashreplace"))
-        for file in work.readable
-        for bad in file.report.bad
-    ]
-    return [*whole, *single, *work.misfits]
-
-
-def _first_refusals(work: Work) -> dict[str, str]:
-    """For each readable file with refused records: where the first is, and why."""
-    first = {
-        file.path: (file.report.bad[0].record, file.report.bad[0].reason) for file in work.readable if file.report.bad
-    }
-    for refusal in work.misfits:
-        first.setdefault(refusal.path, (refusal.record or 0, refusal.reason))
-    return {path: f"line {record}: {reason}" for path, (record, reason) in first.items()}
-
-
-def _records(work: Work) -> int:
-    return sum(file.report.records or 0 for file in work.readable)
-
-
-def _sql_literal(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _root_cause(text: str) -> str:
