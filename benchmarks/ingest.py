@@ -198,13 +198,13 @@ def nothing_new(folder: Path) -> list[Row]:
     ours = [site.sluice() for _ in range(5)]
     theirs = [site.file_source() for _ in range(2)]
     cpu = statistics.median(run.cpu for run in ours) - bare
+    wall, their_wall = (statistics.median(run.wall for run in runs) for runs in (ours, theirs))
     return [
         Row(
             "nothing new among 400 files",
-            f"{cpu:.2f} s CPU beyond the interpreter's start, {statistics.median(run.wall for run in ours):.2f} s wall",
-            f"{statistics.median(run.cpu for run in theirs):.1f} s CPU, "
-            f"{statistics.median(run.wall for run in theirs):.1f} s wall",
-            f"{statistics.median(run.wall for run in theirs) / statistics.median(run.wall for run in ours):.0f}x as fast",
+            f"{cpu:.2f} s CPU beyond the interpreter's start, {wall:.2f} s wall",
+            f"{statistics.median(run.cpu for run in theirs):.1f} s CPU, {their_wall:.1f} s wall",
+            f"{their_wall / wall:.0f}x as fast",
             "under 0.5 s CPU, no JVM",
         )
     ]
