@@ -31,19 +31,19 @@ ingest:
   table: bronze.{name}
   options: {{cloudFiles.format: json, cloudFiles.inferColumnTypes: true}}
 """
-NAMES = ("trips", "absent", "stopped")
+NAMES = ("rides", "absent", "stopped")
 
 
 @pytest.fixture(scope="module")
 def home(airflow_home: Path, airflow_database: None) -> Iterator[Path]:
-    """One SLUICE_HOME for the module: the asset's URI is the table's place, and Airflow keeps one URI per name."""
+    """One SLUICE_HOME, and tables that no other module has: Airflow keeps one URI, the table's place, per asset name."""
     folder, pipelines = airflow_home / "home", airflow_home / "pipelines"
     (airflow_home / "dags").mkdir()
     pipelines.mkdir()
     (airflow_home / "dags" / "pipelines.py").write_text(DAG_FILE.format(folder=str(pipelines)))
     for name in NAMES:
         (pipelines / f"{name}.yaml").write_text(PIPELINE.format(name=name))
-    (folder / "landing" / "trips").mkdir(parents=True)
+    (folder / "landing" / "rides").mkdir(parents=True)
     (folder / "landing" / "stopped").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLUICE_HOME", str(folder))
@@ -79,20 +79,20 @@ def _events(table: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(300)
 def test_a_run_loads_what_landed_and_the_next_run_nothing(home: Path, airflow_home: Path) -> None:
-    (home / "landing" / "trips" / "a.json").write_text('{"id": 1}\n{"id": 2}\n')
-    dag = _dag(airflow_home, "trips")
+    (home / "landing" / "rides" / "a.json").write_text('{"id": 1}\n{"id": 2}\n')
+    dag = _dag(airflow_home, "rides")
 
     first = dag.test()
     assert _states(first) == {"discover": "success", "load": "success", "publish": "success"}
     loaded = _result(first)
     assert (loaded["status"], loaded["files"]["loaded"], loaded["rows"]["loaded"]) == ("loaded", 1, 2)
-    assert sorted(DeltaTable(home / "warehouse" / "bronze" / "trips").to_pyarrow_table()["id"].to_pylist()) == [1, 2]
-    assert [event["rows"]["loaded"] for event in _events("bronze.trips")] == [2]
+    assert sorted(DeltaTable(home / "warehouse" / "bronze" / "rides").to_pyarrow_table()["id"].to_pylist()) == [1, 2]
+    assert [event["rows"]["loaded"] for event in _events("bronze.rides")] == [2]
 
     second = dag.test(logical_date=None)  # as an asset or REST run, without a logical date
     assert _states(second) == {"discover": "success", "load": "skipped", "publish": "success"}
     assert _result(second)["status"] == "nothing_new"
-    assert len(_events("bronze.trips")) == 1  # nobody is woken by a run that changed nothing
+    assert len(_events("bronze.rides")) == 1  # nobody is woken by a run that changed nothing
 
 
 @pytest.mark.timeout(120)
