@@ -36,7 +36,7 @@ NAMES = ("rides", "absent", "stopped")
 
 @pytest.fixture(scope="module")
 def home(airflow_home: Path, airflow_database: None) -> Iterator[Path]:
-    """One SLUICE_HOME, and tables that no other module has: Airflow keeps one URI, the table's place, per asset name."""
+    """One SLUICE_HOME, and tables that no other module has: Airflow keeps one URI (the place) per asset name."""
     folder, pipelines = airflow_home / "home", airflow_home / "pipelines"
     (airflow_home / "dags").mkdir()
     pipelines.mkdir()
