@@ -160,10 +160,10 @@ def small(folder: Path) -> list[Row]:
     """A small increment: whole processes."""
     site = Site(folder)
     write_files(site.landing, 100, 100)
-    ours, theirs = interleaved(site, 5, 10_000)
+    ours, theirs = interleaved(site, 3, 10_000)
     first = compared("100 files, 10,000 rows, first load", ours, theirs, "at most 0.7x the time", faster=False)
     ours, theirs = [], []
-    for number in range(1, 6):
+    for number in range(1, 4):
         write_files(site.landing, 100, 100, first=100 * number)
         ours.append(site.sluice())
         theirs.append(site.file_source())
