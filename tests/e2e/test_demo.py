@@ -15,9 +15,15 @@ from tools.demo import Demo, StageFailed
 ROWS = {"flights": 336_776, "airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115}
 
 
+def newcomers_environment() -> dict[str, str]:
+    """The environment without what tests/dags has set in this process."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "SLUICE_"))}
+
+
 def demo(folder: Path) -> str:
     """What the demo prints, run in `folder`."""
-    environment = {**os.environ, "SLUICE_HOME": str(folder / "data"), "AIRFLOW_HOME": str(folder / "airflow")}
+    homes = {"SLUICE_HOME": str(folder / "data"), "AIRFLOW_HOME": str(folder / "airflow")}
+    environment = {**newcomers_environment(), **homes}
     result = subprocess.run(
         [sys.executable, "-m", "tools.demo"],
         cwd=PROJECT_ROOT,
@@ -48,7 +54,7 @@ def test_demo_loads_every_row_once_and_a_second_demo_loads_nothing(tmp_path: Pat
 
 
 def test_demo_fails_where_a_stage_fails_and_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    environment = airflow_environment(airflow_home=tmp_path / "airflow")
+    environment = airflow_environment(newcomers_environment(), airflow_home=tmp_path / "airflow")
     failing = Demo(load_settings({"SLUICE_HOME": str(tmp_path / "data")}), environment)
     with pytest.raises(StageFailed, match=r"ended with 3\.\nlast words") as failure:
         failing.command("failing", "sh", "-c", "echo last words >&2; exit 3")
