@@ -1,5 +1,6 @@
 """One Spark session for the process, and `Landing`: a home for each test, real discovery and loads, no spark-submit."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ def spark() -> Iterator[SparkSession]:
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it says goodbye when the streams are closed already
     yield session
     session.stop()
 
