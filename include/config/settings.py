@@ -15,7 +15,6 @@ PIPELINES_DIR = PROJECT_ROOT / "include" / "pipelines"
 SETTINGS_FILE = PROJECT_ROOT / "include" / "settings.yaml"
 ROOT_KEYS = ("landing", "warehouse", "state")
 REMOTE_SCHEMES = ("s3", "s3a", "gs", "abfss", "az")
-TABLE_NAME_RULE = "schema.table, each of letters, digits and _"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ outcomes, which `rebuild_missing` fills in from the target's rows and the quaran
 through `append_once`, so a batch's outcomes stand there once whoever writes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -142,25 +142,6 @@ def read_outcomes(
         names = columns or OUTCOME_SCHEMA.names
         return pa.schema([OUTCOME_SCHEMA.field(name) for name in names]).empty_table()
     return table.to_pyarrow_dataset().to_table(columns=list(columns) if columns else None, filter=where)
-
-
-def torn_paths(settings: Settings, pipeline: str) -> set[str]:
-    """Paths whose newest outcome says that the file changed while it was read."""
-    import pyarrow.dataset as ds  # noqa: PLC0415  0.1 s that a run without outcomes does without
-
-    torn = read_outcomes(settings, pipeline, ["path", "batch"], ds.field("torn") == True)  # noqa: E712  an expression
-    if not torn.num_rows:
-        return set()
-    later = read_outcomes(settings, pipeline, ["path", "batch"], ds.field("path").isin(torn["path"]))
-    newest = _newest_batch(later)
-    return {row["path"] for row in torn.to_pylist() if newest[row["path"]] == row["batch"]}
-
-
-def _newest_batch(rows: pa.Table) -> Mapping[str, int]:
-    newest: dict[str, int] = {}
-    for row in rows.to_pylist():
-        newest[row["path"]] = max(row["batch"], newest.get(row["path"], 0))
-    return newest
 
 
 def run_figures(settings: Settings, pipeline: str, run_id: str) -> RunFigures:

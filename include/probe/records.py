@@ -20,7 +20,6 @@ JsonType = Any  # Spark's schema as JSON: a type name, or a mapping for struct, 
 Spec = Mapping[str, "Spec | None"]  # key -> what to check below it; None = any value, whatever its keys
 
 QUOTE, COLON, SPACE, TAB = b'": \t'
-MAX_SAMPLES = 20
 _NESTED = (dict, list)
 
 

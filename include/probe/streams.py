@@ -82,15 +82,6 @@ def same_version(planned: Planned, status: os.stat_result) -> bool:
     return status.st_size == planned.size and status.st_mtime_ns // 1000 == planned.modified_at
 
 
-def is_unchanged(planned: Planned) -> bool:
-    """True when the file is still the planned version, asked after it was read."""
-    try:
-        open_planned(planned).close()
-    except (SupersededError, BrokenFileError):
-        return False
-    return True
-
-
 def _open_remote(planned: Planned) -> IO[bytes]:
     import obstore  # noqa: PLC0415  only where a bucket is read: 0.1 s of import otherwise spent on every local run
     from obstore.store import from_url  # noqa: PLC0415

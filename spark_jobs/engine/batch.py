@@ -17,7 +17,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
@@ -69,7 +69,6 @@ class BatchLoader:
     run_id: str
     pool: ProbePool
     ahead: Ahead | None = None
-    outcomes: list[FileOutcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.attempts = AttemptStore(self.settings, self.pipeline.name)
@@ -88,7 +87,6 @@ class BatchLoader:
         with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
             attempt = self._reach_commit(planned, attempt)
         outcomes = account(self.settings, self.pipeline, planned, attempt, self.run_id)
-        self.outcomes.extend(outcomes)
         _report(planned, outcomes, time.monotonic() - started)
         refuse_unaccounted(outcomes)
         return outcomes
