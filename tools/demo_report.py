@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -89,8 +89,10 @@ def figures_table(results: list[Loaded]) -> Table:
 
 def sample_table(settings: Settings) -> Table:
     """The first rows of the flights table, read without Spark."""
-    dataset = DeltaTable(settings.table_root(SAMPLE_TABLE)).to_pyarrow_dataset()
-    rows: list[Mapping[str, object]] = dataset.head(SAMPLE_ROWS, columns=list(SAMPLE_COLUMNS)).to_pylist()
+    # Not a pyarrow dataset's head(): its reads ahead go on in threads that abort Python when they outlive it.
+    query = f"SELECT {', '.join(SAMPLE_COLUMNS)} FROM flights LIMIT {SAMPLE_ROWS}"
+    found = QueryBuilder().register("flights", DeltaTable(settings.table_root(SAMPLE_TABLE))).execute(query)
+    rows: list[Mapping[str, object]] = pa.table(found.read_all()).to_pylist()
     table = Table(title=f"{SAMPLE_TABLE}, {len(rows)} of its rows", title_justify="left", box=SIMPLE_HEAD)
     for column in SAMPLE_COLUMNS:
         table.add_column(column)

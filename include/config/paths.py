@@ -12,14 +12,9 @@ def check_paths(pipeline: Pipeline, settings: Settings) -> None:
 
     Raises:
         ConfigError: two of them nest; the message names both places.
-        NotAvailableYet: the pipeline has no ingest section.
+        NotAvailableYet: the pipeline's section is not executed yet.
     """
-    ingest = pipeline.ingestion()
-    places = {
-        f"ingest.source ({ingest.source})": settings.source_root(ingest.source),
-        f"ingest.table ({ingest.table})": settings.table_root(ingest.table),
-        "the state folder": settings.state_root(pipeline.name),
-    }
+    places = _places(pipeline, settings)
     problems = [
         f"{pipeline.file}: {inner} is {places[inner]}, which lies inside {outer}, {places[outer]}"
         for outer in places
@@ -32,6 +27,16 @@ def check_paths(pipeline: Pipeline, settings: Settings) -> None:
             remedy="Give source, table and state folders of their own.",
             problems=problems,
         )
+
+
+def _places(pipeline: Pipeline, settings: Settings) -> dict[str, str]:
+    """What the pipeline reads and writes, by words for the message."""
+    ingest = pipeline.ingestion()
+    return {
+        f"ingest.source ({ingest.source})": settings.source_root(ingest.source),
+        f"ingest.table ({ingest.table})": settings.table_root(ingest.table),
+        "the state folder": settings.state_root(pipeline.name),
+    }
 
 
 def _inside(inner: str, outer: str) -> bool:

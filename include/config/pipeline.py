@@ -98,6 +98,15 @@ class Pipeline(PipelineFile):
         """The name of its section."""
         return next(section for section in SECTIONS if getattr(self, section) is not None)
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The tables that it writes, as the file names them; the first one's lock guards the job.
+
+        Raises:
+            NotAvailableYet: the section is not executed yet.
+        """
+        return (self.ingestion().table,)
+
     def ingestion(self) -> Ingest:
         """The ingest section.
 

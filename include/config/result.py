@@ -28,6 +28,17 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What a run committed, as its section counts it. `batches` are the planned micro-batches that it finished."""
+
+    files: FileCounts = field(default_factory=FileCounts)
+    rows: RowCounts = field(default_factory=RowCounts)
+    batches: int = 0
+    table_version: int | None = None
+    schema_version: int | None = None
+
+
+@dataclass(frozen=True)
 class RunResult:
     """What one run did. `table_version` is None while the target does not exist; `seconds` is wall time.
 

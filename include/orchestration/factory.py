@@ -28,15 +28,14 @@ PUBLISH_TIMEOUT = timedelta(minutes=15)
 
 
 def build_dag(pipeline: Pipeline, settings: Settings) -> DAG:
-    """The DAG of an ingest pipeline; its id is the pipeline's name.
+    """The DAG of a pipeline; its id is the pipeline's name.
 
     One run at a time: runs that are triggered meanwhile wait their turn, and the table's lock holds against other ways
     of starting one.
 
     Raises:
-        NotAvailableYet: the pipeline has another section than `ingest`.
+        NotAvailableYet: the pipeline's section is not executed yet.
     """
-    table = pipeline.ingestion().table
     with DAG(
         dag_id=pipeline.name,
         description=" ".join(pipeline.description.split()) or None,
@@ -51,14 +50,14 @@ def build_dag(pipeline: Pipeline, settings: Settings) -> DAG:
         file = str(pipeline.file.absolute())
         discover = DiscoverOperator(
             task_id="discover",
-            doc_md="Lists the source and plans the new files. Without any, the load is skipped.",
+            doc_md="Plans what is new, without Spark. Without anything new, the load is skipped.",
             pipeline_file=file,
             load_task_id="load",
             execution_timeout=DISCOVER_TIMEOUT,
         )
         load = GuardedSparkSubmitOperator(
             task_id="load",
-            doc_md="Loads the planned batches by one spark-submit, under the table's lock.",
+            doc_md="Does the planned batches by one spark-submit, under the table's lock.",
             pipeline_file=file,
             discover_task_id="discover",
             execution_timeout=LOAD_TIMEOUT,
@@ -70,7 +69,7 @@ def build_dag(pipeline: Pipeline, settings: Settings) -> DAG:
             discover_task_id="discover",
             load_task_id="load",
             trigger_rule=TriggerRule.ALL_DONE,
-            outlets=[table_asset(table, settings)],
+            outlets=[table_asset(table, settings) for table in pipeline.targets],
             execution_timeout=PUBLISH_TIMEOUT,
         )
         discover >> load >> publish

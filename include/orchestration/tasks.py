@@ -23,7 +23,7 @@ RESULT_KEY = "return_value"
 
 
 class DiscoverOperator(BaseOperator, SkipMixin):
-    """Plans the new files. The discovery is its XCom; the load is skipped when there is nothing to load.
+    """Plans what is new. The plan is its XCom; the load is skipped when there is nothing to load.
 
     :param pipeline_file: the pipeline's YAML file.
     :param load_task_id: the task that is skipped when there is no work.
@@ -42,18 +42,15 @@ class DiscoverOperator(BaseOperator, SkipMixin):
             DownstreamTasksSkipped: there is nothing to load (Airflow's way to skip; the task succeeds).
         """
         # Imported here, as in publish: delta-rs has no business in the scheduler's parse of the DAG files.
-        from include.ledger.discover import Discovery  # noqa: PLC0415
         from include.submit.steps import discover_step  # noqa: PLC0415
 
         try:
-            discovery: Discovery = discover_step(
-                load_pipeline(Path(self.pipeline_file)), load_settings(), context["run_id"]
-            )
+            plan = discover_step(load_pipeline(Path(self.pipeline_file)), load_settings(), context["run_id"])
         except SluiceError as error:
             fail_task(context, failure_of(error))
-        self.log.info("%s", discovery)
-        found = discovery.to_dict()
-        if not discovery.has_work and self.dag is not None:
+        self.log.info("%s", plan)
+        found = plan.to_dict()
+        if not plan.has_work and self.dag is not None:
             # Skipping ends the task by an exception, so its value is left here.
             context["ti"].xcom_push(key=RESULT_KEY, value=found)
             self.skip(ti=context["ti"], tasks=[self.dag.get_task(self.load_task_id)])
@@ -97,7 +94,7 @@ class PublishOperator(BaseOperator):
         return published
 
     def _result(self, context: Context, pipeline: Pipeline, settings: Settings) -> RunResult:
-        from include.ledger.discover import Discovery  # noqa: PLC0415
+        from include.submit.sections import steps_of  # noqa: PLC0415
         from include.submit.steps import publish_step, result_of_failure  # noqa: PLC0415
 
         ti = context["ti"]
@@ -106,10 +103,10 @@ class PublishOperator(BaseOperator):
         found = ti.xcom_pull(task_ids=self.discover_task_id)
         if found is None:
             return result_of_failure(pipeline, context["run_id"], failure or _no_trace(self.discover_task_id), seconds)
-        discovery = Discovery.from_dict(found)
-        if failure is None and discovery.has_work and ti.xcom_pull(task_ids=self.load_task_id) is None:
+        plan = steps_of(pipeline).restored(found)
+        if failure is None and plan.has_work and ti.xcom_pull(task_ids=self.load_task_id) is None:
             failure = _no_trace(self.load_task_id)
-        return publish_step(pipeline, settings, discovery, failure, seconds)
+        return publish_step(pipeline, settings, plan, failure, seconds)
 
     def _failure(self, context: Context) -> Failure | None:
         for task_id in (self.discover_task_id, self.load_task_id):

@@ -17,7 +17,8 @@ from include.submit.java import Java, find_java
 from include.submit.profile import Profile, choose_profile, class_archive, delta_jars, java_options
 from include.submit.secrets import split_secrets
 
-INGEST_APPLICATION = PROJECT_ROOT / "spark_jobs" / "ingest.py"
+# The entry script of each section that is executed.
+APPLICATIONS = {"ingest": PROJECT_ROOT / "spark_jobs" / "ingest.py"}
 DRIVER_PYTHON = Path(__file__).with_name("driver_python.sh")
 # Above this number of paths Spark starts one task per file to list them, which costs more than the listing.
 LISTING_THRESHOLD = 100_000
@@ -60,7 +61,7 @@ def plan_job(
     `master` is the Spark master's URL, by default that of the settings.
 
     Raises:
-        ConfigError: Java, pyspark or the jars are missing, or the pipeline has no `ingest` section.
+        ConfigError: Java, pyspark or the jars are missing.
     """
     master = master or settings.master
     java = find_java()
@@ -76,12 +77,12 @@ def plan_job(
         pipeline=pipeline.name,
         run_id=run_id,
         master=master,
-        application=INGEST_APPLICATION,
+        application=APPLICATIONS[pipeline.section],
         arguments=("--pipeline", str(pipeline.file), "--run-id", run_id),
         conf=public,
         secrets=secrets,
         environment=_environment(settings),
-        lock_file=settings.lock_file(pipeline.ingestion().table),
+        lock_file=settings.lock_file(pipeline.targets[0]),
         profile=profile.name,
     )
 

@@ -5,15 +5,13 @@ from datetime import UTC, datetime
 from include.config.exit_codes import ExitCode, from_process
 from include.config.paths import check_paths
 from include.config.pipeline import Pipeline
-from include.config.result import FileCounts, RowCounts, RunResult, RunStatus
+from include.config.result import RunResult, RunStatus
 from include.config.settings import Settings
-from include.ledger.discover import Discovery, discover
-from include.ledger.outcomes import run_figures
-from include.ledger.target import table_version
 from include.submit.failures import Failure, clear_failure
 from include.submit.job import SparkJob
 from include.submit.process import run_process
 from include.submit.restart import until_done
+from include.submit.sections import Plan, steps_of
 
 
 def new_run_id() -> str:
@@ -21,15 +19,15 @@ def new_run_id() -> str:
     return f"cli__{datetime.now(UTC).isoformat()}"
 
 
-def discover_step(pipeline: Pipeline, settings: Settings, run_id: str) -> Discovery:
-    """Plan the new file versions; what became of files since the last run is put in order.
+def discover_step(pipeline: Pipeline, settings: Settings, run_id: str) -> Plan:
+    """Plan what is new; what became of earlier plans is put in order.
 
     Raises:
         ConfigError: source, table and state lie in each other.
-        SluiceError: the source is not there, its files are refused, or storage failed.
+        SluiceError: a source is not there or is refused, or storage failed.
     """
     check_paths(pipeline, settings)
-    return discover(pipeline, settings, run_id)
+    return steps_of(pipeline).plan(pipeline, settings, run_id)
 
 
 def submit_step(job: SparkJob, settings: Settings) -> ExitCode:
@@ -46,34 +44,23 @@ def submit_step(job: SparkJob, settings: Settings) -> ExitCode:
 
 
 def publish_step(
-    pipeline: Pipeline, settings: Settings, discovery: Discovery, failure: Failure | None, seconds: float
+    pipeline: Pipeline, settings: Settings, plan: Plan, failure: Failure | None, seconds: float
 ) -> RunResult:
     """What the run did, counted from what it committed; `failure` is why it ended early, `seconds` its wall time.
 
     Raises:
         SluiceError: the outcomes cannot be read.
     """
-    figures = run_figures(settings, pipeline.name, discovery.run_id)
+    figures = steps_of(pipeline).figures(pipeline, settings, plan)
     exit_code = ExitCode.OK if failure is None else ExitCode(failure.exit_code)
     return RunResult(
         pipeline=pipeline.name,
-        run_id=discovery.run_id,
+        run_id=plan.run_id,
         status=status_of(exit_code, worked=figures.batches > 0),
-        files=FileCounts(
-            discovered=discovery.discovered,
-            loaded=figures.files_loaded,
-            quarantined=figures.files_quarantined,
-            skipped=discovery.skipped,
-            waiting=discovery.waiting,
-        ),
-        rows=RowCounts(
-            loaded=figures.rows_loaded,
-            rescued=figures.rows_rescued,
-            quarantined=figures.rows_quarantined,
-            late=figures.rows_late,
-        ),
+        files=figures.files,
+        rows=figures.rows,
         batches=figures.batches,
-        table_version=table_version(settings, pipeline.ingestion().table),
+        table_version=figures.table_version,
         schema_version=figures.schema_version,
         seconds=round(seconds, 3),
         error=None if failure is None else str(failure),

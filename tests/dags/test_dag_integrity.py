@@ -94,7 +94,7 @@ def test_publish_speaks_whatever_became_of_the_load(dag: DAG) -> None:
 
 def test_the_table_is_the_outlet(dag: DAG, pipeline: Pipeline) -> None:
     outlets = dag.get_task("publish").outlets
-    assert outlets == [table_asset(pipeline.ingestion().table, load_settings())]
+    assert outlets == [table_asset(table, load_settings()) for table in pipeline.targets]
 
 
 def test_the_page_tells_the_source_and_the_table(dag: DAG, pipeline: Pipeline) -> None:
