@@ -74,13 +74,15 @@ def status(names: Names = None, as_json: Json = False) -> int:
     One that cannot be read does not hide the others.
     """
     from include.ledger.files import status as status_of  # noqa: PLC0415 - Delta and Arrow, half a second
+    from include.transform.status import status as transform_status  # noqa: PLC0415
 
     settings = load_settings()
     rows: list[Row] = []
     worst = ExitCode.OK
     for name in names_or_all(names):
         try:
-            rows.append(status_of(settings, load(name, settings)))
+            pipeline = load(name, settings)
+            rows.append((transform_status if pipeline.transform else status_of)(settings, pipeline))
         except SluiceError as error:
             print_error(error, as_json=as_json)
             worst = error.exit_code

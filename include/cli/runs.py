@@ -11,8 +11,9 @@ from include.cli.arguments import Json, Limit, Name
 from include.cli.console import columns, note, print_error, print_json, print_line, print_rows, size
 from include.cli.pipelines import load
 from include.config.errors import SluiceError
+from include.config.pipeline import Pipeline
 from include.config.result import RunResult
-from include.config.settings import load_settings
+from include.config.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from include.probe.preview import Preview
@@ -38,6 +39,8 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
 
     settings = load_settings()
     pipeline = load(name, settings)
+    if pipeline.transform is not None:
+        return _plan_transform(pipeline, settings, as_json=as_json)
     discovery = discover(pipeline, settings, "plan", dry_run=True)
     files = [{**asdict(file), "modified_at": _moment(file.modified_at)} for file in discovery.new_files]
     skips = [{"path": skip.path, "rule": skip.rule, "detail": skip.detail} for skip in discovery.new_skips]
@@ -57,6 +60,21 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
         f"in {discovery.pending_batches:,} micro-batches."
     )
     _print_preview(look, limit)
+    return 0
+
+
+def _plan_transform(pipeline: Pipeline, settings: Settings, *, as_json: bool) -> int:
+    from include.transform.plan import plan_transform  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    found = plan_transform(pipeline, settings, "plan", dry_run=True)
+    if as_json:
+        print_json({"pipeline": pipeline.name, **found.to_dict()})
+    else:
+        print_line(
+            f"{pipeline.name}: to read: {found.pending_rows:,} rows, {size(found.pending_bytes)} of "
+            f"{pipeline.transformation().source} up to its version {found.source_version}, "
+            f"in {found.pending_batches:,} micro-batches."
+        )
     return 0
 
 

@@ -7,8 +7,10 @@ from include.config.ingest import Ingest
 from include.config.options import IngestOptions
 from include.config.pipeline import Pipeline
 from include.config.spark_options import NARROW_ENCODINGS
+from include.config.transform import Transform
 
 EXECUTED_FORMATS = ("json", "csv", "parquet", "text")
+EXECUTED_STEPS = ("filter", "select", "join", "custom")
 EXECUTED_MODES = ("addNewColumns", "failOnNewColumns", "none")
 LENIENT_JSON = (
     "allowComments",
@@ -24,11 +26,22 @@ _OPTIONS: Loc = ("ingest", "options")
 
 def unavailable(pipeline: Pipeline) -> Iterator[tuple[Loc, str]]:
     """Where the pipeline asks for something that is not executed yet, and what."""
+    if pipeline.transform is not None:
+        yield from _of_steps(pipeline.transform)
+        return
     if pipeline.ingest is None:
         yield (pipeline.section,), "this section is checked in shape and not executed yet"
         return
     for name, what in (*_common(pipeline.ingest.options), *_of_reader(pipeline.ingest)):
         yield (*_OPTIONS, name), what
+
+
+def _of_steps(transform: Transform) -> Iterator[tuple[Loc, str]]:
+    for number, step in enumerate(transform.steps):
+        if step.kind not in EXECUTED_STEPS:
+            yield ("transform", "steps", number, step.kind), _only(step.kind, EXECUTED_STEPS)
+        if step.join is not None and step.join.cached:
+            yield ("transform", "steps", number, "join", "cached"), "true is not executed yet: leave it out"
 
 
 def _common(options: IngestOptions) -> Iterator[tuple[str, str]]:

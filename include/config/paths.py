@@ -31,6 +31,13 @@ def check_paths(pipeline: Pipeline, settings: Settings) -> None:
 
 def _places(pipeline: Pipeline, settings: Settings) -> dict[str, str]:
     """What the pipeline reads and writes, by words for the message."""
+    if (transform := pipeline.transform) is not None:
+        read = {f"the table {name} that is read": name for name in (transform.source, *transform.pinned_tables)}
+        return {
+            **{words: settings.table_root(name) for words, name in read.items()},
+            f"transform.table ({transform.table})": settings.table_root(transform.table),
+            "the state folder": settings.state_root(pipeline.name),
+        }
     ingest = pipeline.ingestion()
     return {
         f"ingest.source ({ingest.source})": settings.source_root(ingest.source),

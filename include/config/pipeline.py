@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator
 
-from include.config.errors import NotAvailableYet
+from include.config.errors import ConfigError, NotAvailableYet
 from include.config.ingest import ChangedFiles, Check, Ingest, OnError
 from include.config.options import IngestOptions
 from include.config.resources import Resources
 from include.config.section import NOT_EMPTY, Name, Section, Table, Text, not_empty
-from include.config.sections import Cache, CopyInto, Transform
+from include.config.sections import Cache, CopyInto
+from include.config.transform import Transform
 from include.config.values import did_you_mean, shown
 
 __all__ = [
@@ -83,7 +84,7 @@ class PipelineFile(Section):
     resources: Resources = Field(default=Resources(), description="Sizes and settings of the Spark job.")
     ingest: Ingest | None = Field(default=None, description="Files -> Delta.")
     copy_into: CopyInto | None = Field(default=None, description="COPY INTO statements. Not executed yet.")
-    transform: Transform | None = Field(default=None, description="Delta -> steps -> Delta. Not executed yet.")
+    transform: Transform | None = Field(default=None, description="Delta -> steps -> Delta.")
     cache: Cache | None = Field(default=None, description="A snapshot for joins. Not executed yet.")
 
 
@@ -105,6 +106,8 @@ class Pipeline(PipelineFile):
         Raises:
             NotAvailableYet: the section is not executed yet.
         """
+        if self.transform is not None:
+            return (self.transform.table,)
         return (self.ingestion().table,)
 
     def ingestion(self) -> Ingest:
@@ -119,3 +122,16 @@ class Pipeline(PipelineFile):
                 remedy="Use an ingest section; the others are checked in shape only.",
             )
         return self.ingest
+
+    def transformation(self) -> Transform:
+        """The transform section.
+
+        Raises:
+            ConfigError: the pipeline has another section.
+        """
+        if self.transform is None:
+            raise ConfigError(
+                f"{self.file}: pipeline {self.name} has the section {self.section}, not transform.",
+                remedy="Name a pipeline that transforms a table.",
+            )
+        return self.transform

@@ -86,7 +86,7 @@ def status(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
         "pending_batches": due.batches,
         "pending_bytes": due.size,
         "table_version": table_version(settings, pipeline.ingestion().table),
-        "last_failure": _last_failure(settings, pipeline.name),
+        "last_failure": last_failure(settings, pipeline.name),
     }
 
 
@@ -126,8 +126,8 @@ def _identities(settings: Settings, pipeline: str, paths: pa.ChunkedArray) -> di
     return found
 
 
-def _last_failure(settings: Settings, pipeline: str) -> str | None:
-    """Run ids end with the time of the run, after a prefix that says who started it."""
+def last_failure(settings: Settings, pipeline: str) -> str | None:
+    """The newest failure report of a pipeline, None without one. Run ids end with the time of the run, after a prefix that says who started it."""
     folder = settings.state_root(pipeline, "failures")
     names = sorted(list_documents(folder), key=lambda name: name.rpartition("__")[2])
     report = read_document(f"{folder}/{names[-1]}") if names else None

@@ -2,6 +2,7 @@
 
 from include.config.pipeline import Pipeline, TableSchedule
 from include.config.settings import Settings
+from include.config.transform import Transform
 
 
 def pipeline_page(pipeline: Pipeline, settings: Settings) -> str:
@@ -15,12 +16,14 @@ def pipeline_page(pipeline: Pipeline, settings: Settings) -> str:
 |---|---|
 {rows}
 
-`discover` plans the new files without Spark; `load` is skipped when there are none; `publish` holds the figures (XCom)
+`discover` plans what is new without Spark; `load` is skipped when there is nothing; `publish` holds the figures (XCom)
 and fails where the run failed. A run may be cleared, repeated or killed at any time: no record is lost or doubled.
 """
 
 
 def _facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
+    if pipeline.transform is not None:
+        return _transform_facts(pipeline, pipeline.transform, settings)
     ingest = pipeline.ingestion()
     options = ingest.options
     limit = f"{options.max_files_per_trigger} files"
@@ -34,6 +37,18 @@ def _facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
         ("a planned batch", limit),
         ("a changed file", ingest.changed_files),
         ("on error", ingest.on_error.policy),
+        ("state", f"`{settings.state_root(pipeline.name)}`"),
+        ("file", f"`{pipeline.file.name}`"),
+    ]
+
+
+def _transform_facts(pipeline: Pipeline, transform: Transform, settings: Settings) -> list[tuple[str, str]]:
+    return [
+        ("source", f"`{transform.source}` at `{settings.table_root(transform.source)}`"),
+        ("table", f"`{transform.table}` at `{settings.table_root(transform.table)}`"),
+        ("steps", " → ".join(step.kind for step in transform.steps)),
+        ("joined tables", ", ".join(f"`{table}`" for table in transform.pinned_tables) or "none"),
+        ("schedule", _schedule(pipeline)),
         ("state", f"`{settings.state_root(pipeline.name)}`"),
         ("file", f"`{pipeline.file.name}`"),
     ]

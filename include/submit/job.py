@@ -18,7 +18,7 @@ from include.submit.profile import Profile, choose_profile, class_archive, delta
 from include.submit.secrets import split_secrets
 
 # The entry script of each section that is executed.
-APPLICATIONS = {"ingest": PROJECT_ROOT / "spark_jobs" / "ingest.py"}
+APPLICATIONS = {name: PROJECT_ROOT / "spark_jobs" / f"{name}.py" for name in ("ingest", "transform")}
 DRIVER_PYTHON = Path(__file__).with_name("driver_python.sh")
 # Above this number of paths Spark starts one task per file to list them, which costs more than the listing.
 LISTING_THRESHOLD = 100_000

@@ -64,7 +64,11 @@ def steps_of(pipeline: Pipeline) -> SectionSteps:
         from include.submit.ingest_steps import IngestSteps  # noqa: PLC0415
 
         return IngestSteps()
+    if pipeline.section == "transform":
+        from include.submit.transform_steps import TransformSteps  # noqa: PLC0415
+
+        return TransformSteps()
     raise NotAvailableYet(
         f"{pipeline.file}: the section {pipeline.section} of pipeline {pipeline.name} is not executed yet.",
-        remedy="Use an ingest section; the others are checked in shape only.",
+        remedy="Use an ingest or a transform section; the others are checked in shape only.",
     )

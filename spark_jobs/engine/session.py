@@ -14,6 +14,9 @@ CONF = {
     # Small files are packed into few tasks, and so into few files of the target: 4 MB would make 100 tiny files 4
     # tasks.
     "spark.sql.files.openCostInBytes": "262144",
+    # Pipelines on a table read what changed in it; for appends the feed costs nothing. Holds for tables made from now
+    # on.
+    "spark.databricks.delta.properties.defaults.enableChangeDataFeed": "true",
     "spark.sql.session.timeZone": "UTC",
 }
 

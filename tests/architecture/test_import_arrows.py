@@ -16,6 +16,7 @@ FORBIDDEN = {
     "dags": (*SPARK, *DELTA_RS, "spark_jobs"),
     "include/config": (*SPARK, *AIRFLOW, *DELTA_RS, "spark_jobs", "include.ledger", "include.submit", "include.cli"),
     "include/ledger": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
+    "include/transform": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/probe": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/submit": (*SPARK, *AIRFLOW, "spark_jobs", "include.cli", "include.orchestration"),
     "include/cli": (*SPARK, *AIRFLOW, "spark_jobs", "include.orchestration"),

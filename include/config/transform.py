@@ -1,0 +1,205 @@
+"""The `transform` section: Delta -> steps -> Delta."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from include.config import values
+from include.config.ingest import Check
+from include.config.section import NOT_EMPTY, Count, Duration, Flag, Names, Section, Table, Text, not_empty
+from include.config.values import shown
+
+Bytes = Annotated[int, BeforeValidator(values.byte_size, json_schema_input_type=str | int)]
+JoinKind = Literal["inner", "left", "left_semi", "left_anti"]
+STATELESS = ("filter", "select", "checks", "join", "custom")
+LAST = ("window", "stream_join", "apply_changes")
+
+
+class Deduplicate(Section):
+    """Keep the row of each key that came first: by micro-batch, then by `time`, then by the row itself.
+
+    With `within` (seconds), which needs `time`, a row is a duplicate only of a kept one at most that far from it.
+    Rows whose keys are equal are duplicates also where a key is NULL.
+    """
+
+    keys: Names
+    time: Text | None = None
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _time_of_within(self) -> Self:
+        if self.within is not None and self.time is None:
+            raise ValueError("`within` needs `time`: the column that says when a row happened")
+        return self
+
+
+class Join(Section):
+    """Add columns of another table, at the version that was pinned with the micro-batch before its first write.
+
+    `cached` looks them up in a snapshot of that table. `columns` are those of the table that are added, by default all.
+    """
+
+    table: Table
+    on: Names
+    how: JoinKind = "inner"
+    columns: Names | None = None
+    cached: Flag = False
+
+
+class Late(Section):
+    """What becomes of rows that are more than `after` seconds older than the newest row of earlier micro-batches."""
+
+    after: Duration
+    action: Literal["merge", "divert"] = "merge"
+
+
+def _late(value: object) -> object:
+    return value if isinstance(value, dict | Late) else {"after": value}
+
+
+class Window(Section):
+    """Aggregate by time. `size`, `slide` and `gap` are in seconds; `measures` are SQL aggregates by name.
+
+    `time` is a SQL expression of a timestamp; a row where it is NULL goes to the late table. Rows with a NULL key are
+    a group of their own.
+    """
+
+    type: Literal["tumbling", "sliding", "session"]
+    time: Text
+    size: Duration | None = None
+    slide: Duration | None = None
+    gap: Duration | None = None
+    keys: tuple[Text, ...] = ()
+    late: Annotated[Late, BeforeValidator(_late, json_schema_input_type=str | int | Late)] | None = None
+    measures: Annotated[dict[Text, Text], AfterValidator(not_empty), Field(json_schema_extra={"minProperties": 1})]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        wanted = {"tumbling": ("size",), "sliding": ("size", "slide"), "session": ("gap",)}[self.type]
+        for name in ("size", "slide", "gap"):
+            written = getattr(self, name)
+            if (written is not None) != (name in wanted):
+                raise ValueError(f"windows of type {self.type} have {' and '.join(wanted)}, and no other length")
+            if written is not None and written <= 0:
+                raise ValueError(f"`{name}` must be more than 0")
+        if self.type == "sliding" and (self.slide or 0) > (self.size or 0):
+            raise ValueError("`slide` must not be longer than `size`: rows between two windows would be lost")
+        return self
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        taken = ["window_start", "window_end", *self.keys, *self.measures]
+        twice = sorted({name for name in taken if [other.lower() for other in taken].count(name.lower()) > 1})
+        if twice:
+            raise ValueError(f"two columns of the table would be named {', '.join(twice)}")
+        return self
+
+
+class StreamJoin(Section):
+    """Join with another table that grows: rows of equal `on` whose times are near.
+
+    A row of the other table matches when its `other_time` is between `time` - `before` and `time` + `after` (seconds).
+    """
+
+    table: Table
+    on: Names
+    time: Text
+    other_time: Text
+    before: Duration = 0.0
+    after: Duration = 0.0
+    how: Literal["inner", "left"] = "inner"
+    columns: Names | None = None
+
+
+class ApplyChanges(Section):
+    """Keep the newest state of each key (`scd: 1`), or all of its states with their times (`scd: 2`)."""
+
+    keys: Names
+    sequence_by: Text
+    delete_when: Text | None = None
+    scd: Literal[1, 2] = 1
+
+
+class Step(Section):
+    """One step of a transformation: exactly one of its keys."""
+
+    filter: Text | None = None
+    select: Names | None = None
+    checks: Annotated[tuple[Check, ...], AfterValidator(not_empty)] | None = None
+    custom: Text | None = None
+    deduplicate: Deduplicate | None = None
+    join: Join | None = None
+    window: Window | None = None
+    stream_join: StreamJoin | None = None
+    apply_changes: ApplyChanges | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"must hold exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of its keys it holds."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def body(self) -> Any:
+        """What stands under that key."""
+        return getattr(self, self.kind)
+
+
+def _steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    for step in not_empty(steps)[:-1]:
+        if step.kind in LAST:
+            raise ValueError(
+                f"{step.kind} must be the last step: it says how rows enter the table. "
+                "What comes after it belongs into a pipeline on that table"
+            )
+    return steps
+
+
+class TransformOptions(Section):
+    """How the source's changes are cut into micro-batches, and what changed rows mean.
+
+    A micro-batch ends after `maxVersionsPerTrigger` versions of the source, or at `maxBytesPerTrigger`, whatever comes
+    first; one version is never cut. `skipChangeCommits` leaves out the source's updates and deletes.
+    """
+
+    max_versions_per_trigger: Count = Field(default=1000, alias="maxVersionsPerTrigger")
+    max_bytes_per_trigger: Bytes = Field(
+        default=1 << 30, alias="maxBytesPerTrigger", json_schema_extra={"default": "1g"}
+    )
+    skip_change_commits: Flag = Field(default=False, alias="skipChangeCommits")
+
+
+class Transform(Section):
+    """Delta -> steps -> Delta."""
+
+    source: Table = Field(description="The Delta table whose changes are read.")
+    options: TransformOptions = TransformOptions()
+    steps: Annotated[tuple[Step, ...], AfterValidator(_steps), Field(json_schema_extra=NOT_EMPTY)]
+    table: Table = Field(description="The Delta table that is written.")
+
+    @property
+    def last(self) -> Step | None:
+        """The step that says how rows enter the table; None where they are appended."""
+        return self.steps[-1] if self.steps[-1].kind in LAST else None
+
+    @property
+    def row_steps(self) -> tuple[Step, ...]:
+        """The steps before it."""
+        return self.steps if self.last is None else self.steps[:-1]
+
+    @property
+    def pinned_tables(self) -> tuple[str, ...]:
+        """The tables that micro-batches read at a pinned version, each once."""
+        tables = [step.body.table for step in self.steps if step.kind in ("join", "stream_join")]
+        return tuple(dict.fromkeys(tables))
+
+    @model_validator(mode="after")
+    def _not_itself(self) -> Self:
+        if self.table in (self.source, *self.pinned_tables):
+            raise ValueError(f"`table` must not be read by its own pipeline: {shown(self.table)}")
+        return self

@@ -1,0 +1,172 @@
+"""Planning of a transformation: the versions of the source that no micro-batch has yet. No Spark, no JVM.
+
+Steps, and what a kill after each of them leaves:
+  1. rebuild outcomes that a killed job left out        some batches' outcomes; the next run goes on
+  2. read the plan, the target, the source's log        nothing
+  3. commit the new batches (`plan/`, one commit)       pending batches; the next run does them
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from deltalake import DeltaTable
+
+from include.config.errors import TableNotFound
+from include.config.pipeline import Pipeline
+from include.config.settings import Settings
+from include.ledger.contention import contention, pauses
+from include.ledger.tables import open_table, storage_errors
+from include.ledger.target import app_id, committed_batch
+from include.transform.commits import CHANGE_FEED, HistoryLost, read_commits
+from include.transform.outcomes import write_missing
+from include.transform.plan_table import PlanMoved, PlanTable
+from include.transform.ranges import Pin, PlannedRange, VersionRange, cut
+
+
+@dataclass(frozen=True)
+class TransformPlan:
+    """What there is to do now: batches above the target's last one, planned by this run or by earlier ones.
+
+    `pending_rows` and `pending_bytes` are what they read of the source, as far as its log says; `first_pending` is None
+    when there is nothing to do. A dry run writes nothing and counts what it would plan as planned.
+    """
+
+    run_id: str
+    planned_batches: int
+    pending_batches: int
+    pending_rows: int
+    pending_bytes: int
+    first_pending: int | None
+    last_planned: int
+    source_version: int
+
+    @property
+    def has_work(self) -> bool:
+        """False where no JVM is needed."""
+        return self.pending_batches > 0
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON types, for XCom and for `--json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> "TransformPlan":
+        """The inverse of `to_dict`."""
+        return cls(**found)
+
+
+def plan_transform(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_run: bool = False) -> TransformPlan:
+    """Plan the versions of the source that came since the last planning.
+
+    Raises:
+        TableNotFound: the source, or a table that is joined, is not there.
+        HistoryLost: versions that were not read yet are gone, or the source was made anew.
+        StateLost: the target holds batches that this plan never had.
+        LedgerContention: other processes kept winning the race.
+        StorageError: a table cannot be read or written.
+    """
+    if not dry_run:
+        write_missing(settings, pipeline)
+    for pause in pauses():
+        table = PlanTable(settings, pipeline.name)
+        committed = committed_batch(settings, pipeline.transformation().table, app_id(pipeline.name))
+        table.refuse_lost_state(committed)
+        source = _open(settings, pipeline.transformation().source, "transform.source")
+        fresh = _new_ranges(pipeline, settings, table, source, run_id)
+        try:
+            if fresh and not dry_run:
+                table.append(fresh)
+        except PlanMoved:
+            time.sleep(pause)
+            continue
+        waiting = [*table.ranges(committed + 1, table.last_batch), *fresh]
+        return _summary(run_id, waiting, len(fresh), max(table.last_batch, committed) + len(fresh), source.version())
+    raise contention(pipeline.name)
+
+
+def _summary(
+    run_id: str, waiting: list[PlannedRange], planned: int, last_planned: int, source_version: int
+) -> TransformPlan:
+    return TransformPlan(
+        run_id=run_id,
+        planned_batches=planned,
+        pending_batches=len(waiting),
+        pending_rows=sum(item.versions.rows or 0 for item in waiting),
+        pending_bytes=sum(item.versions.size for item in waiting),
+        first_pending=waiting[0].batch if waiting else None,
+        last_planned=last_planned,
+        source_version=source_version,
+    )
+
+
+def _new_ranges(
+    pipeline: Pipeline, settings: Settings, table: PlanTable, source: DeltaTable, run_id: str
+) -> list[PlannedRange]:
+    transform = pipeline.transformation()
+    last = table.ranges(table.last_batch, table.last_batch)
+    ranges = _since(pipeline, settings, last[0], source) if last else _snapshot(source)
+    if not ranges:
+        return []
+    pinned = {name: _pin(_open(settings, name, "a joined table")) for name in transform.pinned_tables}
+    base = PlannedRange(table.last_batch, _table_id(source), ranges[0], pinned, time.time_ns() // 1000, run_id)
+    return [replace(base, batch=base.batch + offset, versions=item) for offset, item in enumerate(ranges, 1)]
+
+
+def _snapshot(source: DeltaTable) -> list[VersionRange]:
+    """The source as it is now: nothing of its history need be there any more. An empty table is no work."""
+    with storage_errors("Reading the files of the source", source.table_uri):
+        import pyarrow as pa  # noqa: PLC0415
+
+        files = pa.RecordBatchReader.from_stream(source.get_add_actions(flatten=True)).read_all()
+    if not files.num_rows:
+        return []
+    counts, version = files["num_records"].to_pylist(), source.version()
+    rows = None if None in counts else sum(counts)
+    return [VersionRange("snapshot", version, version, rows, sum(files["size_bytes"].to_pylist()), _feed(source))]
+
+
+def _since(pipeline: Pipeline, settings: Settings, last: PlannedRange, source: DeltaTable) -> list[VersionRange]:
+    transform = pipeline.transformation()
+    if _table_id(source) != last.table_id or source.version() < last.versions.last:
+        raise HistoryLost(
+            f"{transform.source} is not the table that pipeline {pipeline.name} has read up to version "
+            f"{last.versions.last}: it was made anew.",
+            remedy="Give the pipeline another name and another table: then it reads all of it. "
+            f"Or restore {settings.table_root(transform.source)}.",
+        )
+    commits = read_commits(settings.table_root(transform.source), last.versions.last + 1, source.version())
+    options = transform.options
+    return list(
+        cut(
+            commits,
+            options.max_versions_per_trigger,
+            options.max_bytes_per_trigger,
+            feed=last.versions.feed,
+            skip_changes=options.skip_change_commits,
+        )
+    )
+
+
+def _open(settings: Settings, name: str, what: str) -> DeltaTable:
+    table = open_table(settings.table_root(name))
+    if table is None:
+        raise TableNotFound(
+            f"There is no Delta table {name} ({what}) at {settings.table_root(name)}.",
+            remedy="Run the pipeline that writes it first, or correct the name.",
+            table=name,
+        )
+    return table
+
+
+def _pin(table: DeltaTable) -> Pin:
+    return Pin(_table_id(table), table.version())
+
+
+def _table_id(table: DeltaTable) -> str:
+    return str(table.metadata().id)
+
+
+def _feed(table: DeltaTable) -> bool:
+    return str(table.metadata().configuration.get(CHANGE_FEED, "false")).lower() == "true"

@@ -1,0 +1,1 @@
+"""Doing the planned micro-batches of a transformation: source, steps, sinks."""

@@ -1,0 +1,189 @@
+"""A table follows its source exactly once: whatever was killed, whoever else committed, at whatever slicing."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from include.config.errors import ConfigError, StateLost, TableNotFound
+from include.transform.commits import HistoryLost
+from include.transform.outcomes import outcome_rows
+from spark_jobs.engine.transform.source import FeedMissing, SourceChanged
+from tests.spark.transforming import Lake
+
+SCHEMA = pa.schema([("id", pa.int64()), ("kind", pa.string())])
+KINDS = pa.schema([("kind", pa.string()), ("label", pa.string())])
+
+
+@pytest.fixture
+def lake(tmp_path: Path, spark: SparkSession) -> Iterator[Lake]:
+    made = Lake(tmp_path, spark)
+    made.configure([{"filter": "id > 0"}, {"select": ["id", "id * 10 AS tenfold"]}])
+    return made
+
+
+def add(lake: Lake, *ids: int, feed: bool = True) -> None:
+    lake.add([{"id": number, "kind": "a"} for number in ids], SCHEMA, feed=feed)
+
+
+def ids(lake: Lake) -> list[int]:
+    return [row["id"] for row in lake.rows("id")]
+
+
+def test_first_run_reads_all_and_later_ones_only_what_is_new(lake: Lake) -> None:
+    add(lake, 1, 2, 0)
+    figures = lake.run()
+    assert (figures.rows.loaded, figures.batches) == (2, 1)
+    add(lake, 3)
+    add(lake, 4)
+    figures = lake.run()
+    assert (figures.rows.loaded, figures.batches) == (2, 1)
+    assert lake.rows("id", "tenfold") == [{"id": number, "tenfold": 10 * number} for number in (1, 2, 3, 4)]
+
+
+def test_nothing_new_plans_no_work_also_after_the_source_was_optimized(lake: Lake) -> None:
+    add(lake, 1)
+    add(lake, 2)
+    lake.run()
+    lake.table("bronze.t").optimize.compact()
+    assert not lake.plan().has_work
+    add(lake, 3)
+    lake.run()
+    assert ids(lake) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("limit", ["maxVersionsPerTrigger", "maxBytesPerTrigger"])
+def test_versions_are_cut_into_micro_batches_by_the_limits(lake: Lake, limit: str) -> None:
+    lake.configure([{"filter": "true"}], options={limit: 1})
+    add(lake, 1)
+    lake.run()
+    for number in (2, 3, 4):
+        add(lake, number)
+    assert lake.run().batches == 3
+    assert ids(lake) == [1, 2, 3, 4]
+
+
+def test_batch_whose_outcome_was_killed_is_counted_from_its_commit_and_not_done_again(lake: Lake) -> None:
+    add(lake, 1, 2)
+    lake.run()
+    before = outcome_rows(lake.settings, "p")
+    shutil.rmtree(lake.home / "state" / "p" / "outcomes")
+    assert not lake.plan().has_work
+    assert outcome_rows(lake.settings, "p") == before
+    assert ids(lake) == [1, 2]
+
+
+def test_job_that_is_started_twice_for_one_plan_writes_once(lake: Lake) -> None:
+    add(lake, 1)
+    lake.plan()
+    assert lake.load() == 1
+    assert lake.load() == 0
+    assert ids(lake) == [1]
+
+
+def test_plan_that_was_killed_before_its_job_is_done_by_the_next_run(lake: Lake) -> None:
+    add(lake, 1)
+    lake.plan()
+    add(lake, 2)
+    assert lake.run().batches == 2
+    assert ids(lake) == [1, 2]
+
+
+def test_deleted_plan_stops_the_run(lake: Lake) -> None:
+    add(lake, 1)
+    lake.run()
+    shutil.rmtree(lake.home / "state" / "p" / "plan")
+    with pytest.raises(StateLost):
+        lake.plan()
+
+
+def test_deleted_target_is_made_again_from_the_same_plan(lake: Lake) -> None:
+    add(lake, 1)
+    lake.run()
+    add(lake, 2)
+    lake.run()
+    shutil.rmtree(lake.home / "warehouse" / "gold")
+    lake.run()
+    assert ids(lake) == [1, 2]
+
+
+def test_source_made_anew_stops_the_run(lake: Lake) -> None:
+    add(lake, 1)
+    lake.run()
+    shutil.rmtree(lake.home / "warehouse" / "bronze")
+    add(lake, 1)
+    with pytest.raises(HistoryLost):
+        lake.plan()
+
+
+def test_missing_source_is_named(lake: Lake) -> None:
+    with pytest.raises(TableNotFound, match=r"bronze\.t"):
+        lake.plan()
+
+
+def test_table_without_change_feed_is_read_by_the_files_of_its_appends(lake: Lake) -> None:
+    add(lake, 1, feed=False)
+    lake.run()
+    add(lake, 2, feed=False)
+    lake.run()
+    assert ids(lake) == [1, 2]
+    lake.table("bronze.t").delete("id = 1")
+    with pytest.raises(FeedMissing, match="change feed"):
+        lake.run()
+
+
+def test_deleted_source_rows_are_refused_or_passed_over_as_the_pipeline_says(lake: Lake) -> None:
+    add(lake, 1, 2)
+    lake.run()
+    lake.table("bronze.t").delete("id = 1")
+    add(lake, 3)
+    with pytest.raises(SourceChanged, match="skipChangeCommits"):
+        lake.run()
+    assert ids(lake) == [1, 2]
+
+
+def test_deletes_are_passed_over_where_the_pipeline_says_so(lake: Lake) -> None:
+    lake.configure([{"filter": "true"}], options={"skipChangeCommits": True})
+    add(lake, 1, 2)
+    lake.run()
+    lake.table("bronze.t").delete("id = 1")
+    add(lake, 3)
+    lake.run()
+    assert ids(lake) == [1, 2, 3]
+
+
+def test_joined_table_is_read_at_the_version_that_was_pinned_with_the_plan(lake: Lake) -> None:
+    lake.configure([{"join": {"table": "bronze.kinds", "on": ["kind"], "how": "left"}}])
+    lake.add([{"kind": "a", "label": "old"}], KINDS, "bronze.kinds")
+    add(lake, 1)
+    lake.plan()
+    kinds = DeltaTable(lake.settings.table_root("bronze.kinds"))
+    kinds.update(updates={"label": "'new'"})
+    lake.load()
+    add(lake, 2)
+    lake.run()
+    assert lake.rows("id", "label") == [{"id": 1, "label": "old"}, {"id": 2, "label": "new"}]
+    assert lake.table().to_pyarrow_table().column_names == ["id", "kind", "label"]
+
+
+def test_step_that_spark_does_not_understand_is_named_with_its_columns(lake: Lake) -> None:
+    lake.configure([{"filter": "id > 0"}, {"select": ["nope"]}])
+    add(lake, 1)
+    with pytest.raises(ConfigError, match=r"steps\.1\.select.*nope") as refused:
+        lake.run()
+    assert "id, kind" in refused.value.remedy
+
+
+def doubled(frame):  # type: ignore[no-untyped-def]
+    return frame.union(frame)
+
+
+def test_custom_step_is_the_users_function(lake: Lake) -> None:
+    lake.configure([{"custom": "tests.spark.test_transform:doubled"}])
+    add(lake, 1)
+    lake.run()
+    assert ids(lake) == [1, 1]
