@@ -127,7 +127,7 @@ def _identities(settings: Settings, pipeline: str, paths: pa.ChunkedArray) -> di
 
 
 def last_failure(settings: Settings, pipeline: str) -> str | None:
-    """The newest failure report of a pipeline, None without one. Run ids end with the time of the run, after a prefix that says who started it."""
+    """The newest failure report, None without one: run ids end with the time of the run, after who started it."""
     folder = settings.state_root(pipeline, "failures")
     names = sorted(list_documents(folder), key=lambda name: name.rpartition("__")[2])
     report = read_document(f"{folder}/{names[-1]}") if names else None

@@ -1,7 +1,6 @@
 """A table follows its source exactly once: whatever was killed, whoever else committed, at whatever slicing."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +19,7 @@ KINDS = pa.schema([("kind", pa.string()), ("label", pa.string())])
 
 
 @pytest.fixture
-def lake(tmp_path: Path, spark: SparkSession) -> Iterator[Lake]:
+def lake(tmp_path: Path, spark: SparkSession) -> Lake:
     made = Lake(tmp_path, spark)
     made.configure([{"filter": "id > 0"}, {"select": ["id", "id * 10 AS tenfold"]}])
     return made

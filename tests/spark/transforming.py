@@ -1,4 +1,4 @@
-"""`Lake`: a home for each test with source tables by delta-rs, real planning and real micro-batches, no spark-submit."""
+"""`Lake`: a home for each test, sources by delta-rs, real planning and real micro-batches, no spark-submit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -216,9 +216,7 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
     [
         "copy_into: [\"COPY INTO bronze.planes FROM 'planes' FILEFORMAT = CSV\"]",
         "cache: {table: bronze.planes, keys: [tailnum], columns: [manufacturer]}",
-        "transform: {source: a.b, table: c.d, steps: [{filter: x > 1}, {deduplicate: {keys: [a]}}, "
-        "{join: {table: a.p, on: [t], how: left, columns: [m], cached: true}}, "
-        "{window: {type: tumbling, time: t, size: 1 hour, keys: [o], late: 10 minutes, measures: {n: count(*)}}}]}",
+        "transform: {source: a.b, table: c.d, steps: [{apply_changes: {keys: [a], sequence_by: b, scd: 2}}]}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: avro}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: json, multiLine: true}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: json, allowComments: true}}",
