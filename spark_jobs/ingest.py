@@ -55,6 +55,8 @@ def load(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
         with ThreadPoolExecutor(1) as background:
             prepared = background.submit(_prepare, pool, settings, pipeline)
             spark = build_session(f"sluice {pipeline.name}")
+            # A load has no shuffle that could be adapted; planning as if it had costs 0.1 s a batch.
+            spark.conf.set("spark.sql.adaptive.enabled", "false")
             ahead = prepared.result()
         from spark_jobs.engine.batch import BatchLoader  # noqa: PLC0415  imported beside the JVM's start, above
         from spark_jobs.engine.stream import LedgerStream  # noqa: PLC0415
@@ -71,7 +73,7 @@ def _prepare(pool: ProbePool, settings: Settings, pipeline: Pipeline) -> "Ahead"
     import spark_jobs.engine.stream  # noqa: F401, PLC0415
     from include.probe.ahead import Ahead  # noqa: PLC0415
 
-    return Ahead(pool, settings, pipeline).start()
+    return Ahead(pool, settings, pipeline).begin()
 
 
 def _failed(settings: Settings, pipeline: Pipeline, run_id: str, error: BaseException) -> int:

@@ -1,4 +1,4 @@
-"""The probe of the first pending batch, begun before there is a Spark session: the JVM's start leaves a core idle."""
+"""The probe of the next pending batch, begun while Spark is busy otherwise: with its start, or the batch before."""
 
 import threading
 
@@ -13,7 +13,7 @@ from include.probe.workers import ProbePool
 
 
 class Ahead:
-    """Looks at the files of the first pending batch in the background; `take` gives what it found, if it fits."""
+    """Looks at the files of a pending batch in the background; `take` gives what it found, if it fits."""
 
     def __init__(self, pool: ProbePool, settings: Settings, pipeline: Pipeline) -> None:
         self._pool = pool
@@ -21,10 +21,11 @@ class Ahead:
         self._pipeline = pipeline
         self._found: tuple[int, Spec | None, list[FileReport]] | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="sluice-probe-ahead", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> "Ahead":
-        """Begin. Nobody else may use the pool until `take`."""
+    def begin(self, batch: int | None = None) -> "Ahead":
+        """Begin with that batch, by default the first pending one. Nobody else may use the pool until `take`."""
+        self._thread = threading.Thread(target=self._run, args=(batch,), name="sluice-probe-ahead", daemon=True)
         self._thread.start()
         return self
 
@@ -34,21 +35,22 @@ class Ahead:
         Raises:
             SluiceError: what stopped the look, as it would have stopped it later.
         """
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
         if self._error is not None:
             raise self._error
         found, self._found = self._found, None
         return found[2] if found is not None and found[:2] == (batch, spec) else None
 
-    def _run(self) -> None:
+    def _run(self, batch: int | None) -> None:
         try:
-            first = pending(self._settings, self._pipeline).first
-            if first is None:
+            batch = batch or pending(self._settings, self._pipeline).first
+            if batch is None:
                 return
             ingest = self._pipeline.ingestion()
-            (planned,) = read_batches(self._settings, self._pipeline.name, first, first)
+            (planned,) = read_batches(self._settings, self._pipeline.name, batch, batch)
             spec = likely_spec(self._settings, self._pipeline.name, ingest)
             reports = self._pool.map(probe_tasks(self._settings, ingest, planned.files, spec))
-            self._found = (first, spec, reports)
+            self._found = (batch, spec, reports)
         except Exception as error:  # noqa: BLE001  raised by `take`, in the thread that waits for it
             self._error = error

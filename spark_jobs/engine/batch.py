@@ -26,7 +26,7 @@ from pyspark.sql.types import StructType
 
 from include.config.errors import ConfigError, DataRefused, Defect, TableLocked
 from include.config.pipeline import Ingest, Pipeline
-from include.config.settings import Settings
+from include.config.settings import Settings, spark_uri
 from include.ledger.accounting import account, refuse_unaccounted
 from include.ledger.attempts import Attempt, AttemptStore
 from include.ledger.outcomes import FileOutcome
@@ -49,6 +49,7 @@ from spark_jobs.engine.readers import (
 )
 from spark_jobs.engine.schemas import SchemaStore, SchemaVersion, evolved, parse_ddl, refuse_bad_names, with_hints
 from spark_jobs.engine.target import MISFIT, Target
+from spark_jobs.engine.warmup import LogWarmer
 from spark_jobs.engine.watchdog import Watchdog
 from spark_jobs.engine.work import Work, decisions, refusals, under_policy
 
@@ -74,9 +75,10 @@ class BatchLoader:
         self.attempts = AttemptStore(self.settings, self.pipeline.name)
         self.schemas = SchemaStore(self.settings, self.pipeline.name)
         self.target = Target(self.spark, self.pipeline, self.ingest, self.settings, self.run_id)
+        self.warmer = LogWarmer(self.spark)
 
-    def load(self, planned: PlannedBatch) -> list[FileOutcome]:
-        """Bring one batch to its commit and account for it.
+    def load(self, planned: PlannedBatch, following: int | None = None) -> list[FileOutcome]:
+        """Bring one batch to its commit and account for it. `following` is the batch that will be loaded next.
 
         Raises:
             DataRefused: the pipeline's rules stop it; nothing of the batch is in the target.
@@ -86,10 +88,18 @@ class BatchLoader:
         attempt = self.attempts.begin(planned.batch)
         with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
             attempt = self._reach_commit(planned, attempt)
+        if following is not None:
+            self._prepare_for(following)
         outcomes = account(self.settings, self.pipeline, planned, attempt, self.run_id)
         _report(planned, outcomes, time.monotonic() - started)
         refuse_unaccounted(outcomes)
         return outcomes
+
+    def _prepare_for(self, following: int) -> None:
+        """Begin what the next batch needs and this one's accounting does not."""
+        self.warmer.begin(spark_uri(self.settings.table_root(self.ingest.table)))
+        if self.ahead:
+            self.ahead.begin(following)
 
     def _reach_commit(self, planned: PlannedBatch, attempt: Attempt) -> Attempt:
         """Look, decide, commit; from the look again where a file vanished after it, which then sees that it is gone."""

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
 
 from include.config.errors import Defect
 from include.config.pipeline import Ingest, Pipeline
@@ -25,8 +24,13 @@ from include.config.settings import Settings, is_remote, spark_uri
 from include.ledger.ledger import Ledger, ledger_version_of, read_batches
 from include.ledger.target import app_id, committed_batch
 from spark_jobs.engine.batch import BatchLoader
+from spark_jobs.engine.warmup import LogWarmer
 
 log = logging.getLogger(__name__)
+
+# Planned batches (data files of the ledger) that the stream hands over at once. Each is a commit of its own, and what
+# is done the target says; each hand-over costs 0.3 s of Spark's bookkeeping.
+BATCHES_A_TRIGGER = 100
 
 
 class LedgerStream:
@@ -39,6 +43,7 @@ class LedgerStream:
         self._settings = settings
         self._checkpoint = settings.state_root(pipeline.name, "checkpoint")
         self._error: BaseException | None = None
+        self._last = 0
 
     def run(self, loader: BatchLoader) -> None:
         """Load until the target holds the ledger's last batch.
@@ -47,15 +52,15 @@ class LedgerStream:
             SluiceError: what stopped a batch.
             Defect: two streams in a row ended without bringing the target up to the ledger.
         """
-        planned = Ledger(self._settings, self._pipeline.name).last_batch
+        self._last = Ledger(self._settings, self._pipeline.name).last_batch
         for attempt in (1, 2):
-            if self._committed() >= planned:
+            if self._committed() >= self._last:
                 return
             if attempt > 1:
                 self._discard("it says that batches are done which the target does not hold")
             self._stream(loader)
-        if self._committed() < planned:
-            raise Defect(f"The stream ended at batch {self._committed()} of {planned}.", remedy="Run again.")
+        if self._committed() < self._last:
+            raise Defect(f"The stream ended at batch {self._committed()} of {self._last}.", remedy="Run again.")
 
     def _committed(self) -> int:
         return committed_batch(self._settings, self._ingest.table, app_id(self._pipeline.name))
@@ -66,6 +71,7 @@ class LedgerStream:
         def load(frame: DataFrame, _epoch: int) -> None:
             self._load_up_to(frame, loader)
 
+        self._warm(loader.warmer)
         try:
             query = (
                 self._source()
@@ -80,9 +86,20 @@ class LedgerStream:
                 raise self._error from None
             # Not our code but Spark's: it could not go on from this checkpoint (a zero-length file after a power cut).
             log.warning("the stream could not go on: %s", str(error).splitlines()[0])
+        finally:
+            loader.warmer.wait()
+
+    def _warm(self, warmer: LogWarmer) -> None:
+        """Replay a log while the stream starts: the target's; where there is none yet, the ledger's, so that the JVM has
+        compiled what the second batch will need.
+        """
+        if self._committed():
+            warmer.begin(spark_uri(self._settings.table_root(self._ingest.table)))
+        elif self._last > 1:
+            warmer.begin(spark_uri(self._settings.state_root(self._pipeline.name, "ledger")))
 
     def _source(self) -> DataFrame:
-        reader = self._spark.readStream.format("delta").option("maxFilesPerTrigger", 1)
+        reader = self._spark.readStream.format("delta").option("maxFilesPerTrigger", BATCHES_A_TRIGGER)
         first = self._committed() + 1
         if not self._has_checkpoint():
             version = ledger_version_of(self._settings, self._pipeline.name, first)
@@ -94,12 +111,12 @@ class LedgerStream:
         """Load every pending batch up to the newest one in `frame`, in order, whatever slice of the ledger Spark
         hands over.
         """
-        newest = frame.agg(F.max("batch")).collect()[0][0]
+        newest = max(frame.select("batch").toArrow()["batch"].to_pylist(), default=0)
         first = self._committed() + 1
-        if newest is None or newest < first:
+        if newest < first:
             return
         for planned in read_batches(self._settings, self._pipeline.name, first, newest):
-            loader.load(planned)
+            loader.load(planned, planned.batch + 1 if planned.batch < self._last else None)
 
     def _keeping_errors(self, load: Callable[[DataFrame, int], None]) -> Callable[[DataFrame, int], None]:
         """Py4J turns an exception of foreachBatch into text; the object itself is kept for the exit code."""
