@@ -20,7 +20,7 @@ MAX_HEADER = 1 << 20  # bytes: a longer first line is no header
 @dataclass(frozen=True)
 class ProbeTask:
     """What a worker needs to look at one file. `spec` holds the keys that the schema knows (JSON), None before there
-    is a schema.
+    is a schema. `keep` asks for the content of a clean JSON file.
     """
 
     path: str
@@ -28,6 +28,7 @@ class ProbeTask:
     format: str
     spec: Spec | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class FileReport:
     `records` is the independent count (None where the format gives none without parsing); `bad` are records that must
     not be loaded although Spark's reader might accept them; `unknown` maps a key that the schema does not have to the
     first record with it; `shape` tells files apart that need a reader of their own (CSV: the header; Parquet: the
-    Arrow schema).
+    Arrow schema); `content` is the file's text, as it was looked at, where the task asked to keep it.
     """
 
     path: str
@@ -47,6 +48,7 @@ class FileReport:
     bad: tuple[BadRecord, ...] = ()
     unknown: Mapping[str, int] = field(default_factory=dict)
     shape: tuple[str, ...] = ()
+    content: bytes | None = None
 
 
 def probe(task: ProbeTask) -> FileReport:
@@ -63,9 +65,13 @@ def probe(task: ProbeTask) -> FileReport:
 
 def _probe_json(task: ProbeTask) -> FileReport:
     findings = JsonFindings()
+    kept: list[bytes] = []
     for block in whole_lines(blocks(task.planned)):
         check_block(block, task.spec, findings)
-    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), findings.unknown)
+        if task.keep:
+            kept.append(block)
+    content = b"".join(kept) if task.keep and not findings.bad else None
+    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), findings.unknown, content=content)
 
 
 def _probe_text(task: ProbeTask) -> FileReport:

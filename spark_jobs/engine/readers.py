@@ -24,6 +24,7 @@ from include.probe.streams import Planned
 CORRUPT = "__sluice_corrupt"
 FILE = "__sluice_file"
 GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
+JSON_BLANKS = b" \t\r\n"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 WIDENS = {
     "tinyint": {"smallint", "int", "bigint"},
@@ -101,22 +102,38 @@ def _read_json(
     parser.
     """
     options = {**STRICT_JSON, **ingest.options.reader, **_permissive()}
-    clean = [file for file in files if not file.report.bad]
+    clean = [file for file in files if not file.report.bad and file.report.content is None]
     if clean:
         reader = spark.read.format("json").options(**options).schema(_with_corrupt(schema))
         yield _shaped(load_named(reader, clean), schema)
+    parsed = F.from_json("value", _with_corrupt(schema), options)
+    small = [file for file in files if file.report.content]
+    if small:
+        yield _kept_lines(spark, small).select(parsed.alias("r"), FILE).select("r.*", FILE)
     dirty = [file for file in files if file.report.bad]
     if dirty:
         lines = _without_refused(spark, load_named(spark.read.format("text"), dirty), dirty)
-        parsed = F.from_json("value", _with_corrupt(schema), options)
         yield lines.select(parsed.alias("r"), FILE).select("r.*", FILE)
+
+
+def _kept_lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
+    """The lines of files whose content the probe kept: they are not listed, opened and split by Spark once more."""
+    lines: list[bytes] = []
+    names: list[str] = []
+    for name, file in zip(spark_names(spark, files), files, strict=True):
+        own = [line for line in (file.report.content or b"").splitlines() if line.strip(JSON_BLANKS)]
+        lines += own
+        names += [name] * len(own)
+    # Clean lines are UTF-8, the probe says so.
+    columns = {"value": pa.array(lines, pa.binary()).cast(pa.string()), FILE: pa.array(names)}
+    return spark.createDataFrame(pa.table(columns))
 
 
 def _without_refused(spark: SparkSession, text: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
     """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
     raws = {bad.raw for file in files for bad in file.report.bad}
     frame = spark.createDataFrame(pa.table({"refused": pa.array(sorted(raws), pa.binary())}))
-    lines = text.where(F.btrim("value", F.lit(" \t\r\n")) != "")
+    lines = text.where(F.btrim("value", F.lit(JSON_BLANKS.decode())) != "")
     return lines.join(F.broadcast(frame), lines["value"].cast("binary") == frame["refused"], how="left_anti")
 
 

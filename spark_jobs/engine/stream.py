@@ -90,8 +90,8 @@ class LedgerStream:
             loader.warmer.wait()
 
     def _warm(self, warmer: LogWarmer) -> None:
-        """Replay a log while the stream starts: the target's; where there is none yet, the ledger's, so that the JVM has
-        compiled what the second batch will need.
+        """Replay a log while the stream starts: the target's; where there is none yet, the ledger's, so that the JVM
+        has compiled what the second batch will need.
         """
         if self._committed():
             warmer.begin(spark_uri(self._settings.table_root(self._ingest.table)))
