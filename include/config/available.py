@@ -29,10 +29,12 @@ def unavailable(pipeline: Pipeline) -> Iterator[tuple[Loc, str]]:
     if pipeline.transform is not None:
         yield from _of_steps(pipeline.transform)
         return
+    if pipeline.copy_into is not None:
+        return  # what a statement cannot have yet is refused with the statement
     if pipeline.ingest is None:
         yield (pipeline.section,), "this section is checked in shape and not executed yet"
         return
-    for name, what in (*_common(pipeline.ingest.options), *_of_reader(pipeline.ingest)):
+    for name, what in unavailable_options(pipeline.ingest):
         yield (*_OPTIONS, name), what
 
 
@@ -42,6 +44,12 @@ def _of_steps(transform: Transform) -> Iterator[tuple[Loc, str]]:
             yield ("transform", "steps", number, step.kind), _only(step.kind, EXECUTED_STEPS)
         if step.join is not None and step.join.cached:
             yield ("transform", "steps", number, "join", "cached"), "true is not executed yet: leave it out"
+
+
+def unavailable_options(ingest: Ingest) -> Iterator[tuple[str, str]]:
+    """The options that are not executed yet, each with what is not."""
+    yield from _common(ingest.options)
+    yield from _of_reader(ingest)
 
 
 def _common(options: IngestOptions) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Where a pipeline reads and writes must not overlap: what it writes it would read again."""
 
 import os
+from collections.abc import Iterator
 
 from include.config.errors import ConfigError
 from include.config.pipeline import Pipeline
@@ -14,9 +15,9 @@ def check_paths(pipeline: Pipeline, settings: Settings) -> None:
         ConfigError: two of them nest; the message names both places.
         NotAvailableYet: the pipeline's section is not executed yet.
     """
-    places = _places(pipeline, settings)
     problems = [
         f"{pipeline.file}: {inner} is {places[inner]}, which lies inside {outer}, {places[outer]}"
+        for places in _places(pipeline, settings)
         for outer in places
         for inner in places
         if inner != outer and _inside(places[inner], places[outer])
@@ -29,20 +30,27 @@ def check_paths(pipeline: Pipeline, settings: Settings) -> None:
         )
 
 
-def _places(pipeline: Pipeline, settings: Settings) -> dict[str, str]:
-    """What the pipeline reads and writes, by words for the message."""
+def _places(pipeline: Pipeline, settings: Settings) -> Iterator[dict[str, str]]:
+    """What belongs together and must not nest, by words for the message."""
+    state = {"the state folder": settings.state_root(pipeline.name)}
+    if pipeline.copy_into is not None:
+        for one in pipeline.statements():
+            source = {f"the source ({one.source})": settings.source_root(one.source)}
+            yield {**source, f"the table ({one.table})": settings.table_root(one.table), **state}
+        return
     if (transform := pipeline.transform) is not None:
         read = {f"the table {name} that is read": name for name in (transform.source, *transform.pinned_tables)}
-        return {
+        yield {
             **{words: settings.table_root(name) for words, name in read.items()},
             f"transform.table ({transform.table})": settings.table_root(transform.table),
-            "the state folder": settings.state_root(pipeline.name),
+            **state,
         }
+        return
     ingest = pipeline.ingestion()
-    return {
+    yield {
         f"ingest.source ({ingest.source})": settings.source_root(ingest.source),
         f"ingest.table ({ingest.table})": settings.table_root(ingest.table),
-        "the state folder": settings.state_root(pipeline.name),
+        **state,
     }
 
 

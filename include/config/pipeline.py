@@ -1,7 +1,7 @@
 """A pipeline file as a typed model: what the user writes, checked. Read it with include.config.reader."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator
 
@@ -13,6 +13,9 @@ from include.config.section import NOT_EMPTY, Name, Section, Table, Text, not_em
 from include.config.sections import Cache, CopyInto
 from include.config.transform import Transform
 from include.config.values import did_you_mean, shown
+
+if TYPE_CHECKING:
+    from include.copy_into.statement import CopyInto as CopyIntoStatement
 
 __all__ = [
     "SECTIONS",
@@ -83,7 +86,7 @@ class PipelineFile(Section):
     tags: tuple[Text, ...] = Field(default=(), description="To find the DAG by.")
     resources: Resources = Field(default=Resources(), description="Sizes and settings of the Spark job.")
     ingest: Ingest | None = Field(default=None, description="Files -> Delta.")
-    copy_into: CopyInto | None = Field(default=None, description="COPY INTO statements. Not executed yet.")
+    copy_into: CopyInto | None = Field(default=None, description="COPY INTO statements, in Databricks' SQL.")
     transform: Transform | None = Field(default=None, description="Delta -> steps -> Delta.")
     cache: Cache | None = Field(default=None, description="A snapshot for joins. Not executed yet.")
 
@@ -108,7 +111,15 @@ class Pipeline(PipelineFile):
         """
         if self.transform is not None:
             return (self.transform.table,)
+        if self.copy_into is not None:
+            return tuple(dict.fromkeys(statement.table for statement in self.statements()))
         return (self.ingestion().table,)
+
+    def statements(self) -> "tuple[CopyIntoStatement, ...]":
+        """The parsed statements of the copy_into section; none where the pipeline has another one."""
+        from include.copy_into.statement import read_statement  # noqa: PLC0415  other sections need no SQL parser
+
+        return tuple(read_statement(one.sql, one.parameters) for one in self.copy_into or ())
 
     def ingestion(self) -> Ingest:
         """The ingest section.

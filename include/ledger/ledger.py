@@ -127,9 +127,18 @@ class Ledger:
                 raise LedgerMoved(f"Another process made the ledger at {self.location} first.") from None
 
     def append(
-        self, planned: pa.Table, max_files: int, max_bytes: int | None, run_id: str, planned_at: datetime
+        self,
+        planned: pa.Table,
+        max_files: int,
+        max_bytes: int | None,
+        run_id: str,
+        planned_at: datetime,
+        *,
+        first: int | None = None,
     ) -> tuple[int, int]:
         """Pack file versions (columns of PLANNED) into batches and commit them; returns the first and the last number.
+
+        `first` is the first batch's number where a lost ledger is written again; it leaves out what loaded nothing.
 
         Raises:
             LedgerMoved: the ledger is not what it was when this object was made. Nothing is planned.
@@ -138,7 +147,7 @@ class Ledger:
         if self._table is None:
             self.create()
         table = self._existing()
-        first = self.last_batch + 1
+        first = self.last_batch + 1 if first is None else first
         planned = in_load_order(planned)
         runs = pack(planned["size"].to_pylist(), max_files, max_bytes)
         batches = [(first + offset, planned.slice(start, end - start)) for offset, (start, end) in enumerate(runs)]

@@ -16,7 +16,8 @@ from deltalake import CommitProperties, Transaction, write_deltalake
 from include.config.settings import Settings
 from include.ledger.tables import open_table, storage_errors
 
-OutcomeStatus = Literal["loaded", "quarantined", "superseded"]
+# `rejected`: nothing of the file's COPY INTO statement was loaded.
+OutcomeStatus = Literal["loaded", "quarantined", "superseded", "rejected"]
 
 OUTCOME_SCHEMA = pa.schema(
     [

@@ -52,25 +52,28 @@ def _lack(tool: str, option: str) -> str:
     return "" if option in usage else f"{path} has no option {option}"
 
 
-def guard(lock_file: Path) -> list[str]:
-    """The words to put before a command so that it holds `lock_file` and dies with the caller.
+def guard(*lock_files: Path) -> list[str]:
+    """The words to put before a command so that it holds `lock_files` and dies with the caller.
 
-    The command ends with 75 at once where the lock is taken.
+    The command ends with 75 at once where a lock is taken.
 
     Raises:
         GuardMissing: see `check_guard`.
-        StorageError: the lock file cannot be made.
+        StorageError: a lock file cannot be made.
     """
     check_guard()
-    try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        lock_file.touch()
-    except OSError as error:
-        raise StorageError(
-            f"The lock file {lock_file} cannot be made: {error.strerror}.",
-            remedy="Make its folder writable, or set SLUICE_HOME.",
-        ) from error
-    return ["setpriv", "--pdeathsig", "KILL", "flock", "-n", "-E", str(int(ExitCode.LOCKED)), "-F", str(lock_file)]
+    words = ["setpriv", "--pdeathsig", "KILL"]
+    for lock_file in lock_files:
+        try:
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            lock_file.touch()
+        except OSError as error:
+            raise StorageError(
+                f"The lock file {lock_file} cannot be made: {error.strerror}.",
+                remedy="Make its folder writable, or set SLUICE_HOME.",
+            ) from error
+        words += ["flock", "-n", "-E", str(int(ExitCode.LOCKED)), "-F", str(lock_file)]
+    return words
 
 
 def submit_binary(secrets_descriptor: int | None) -> list[str]:
@@ -89,7 +92,7 @@ def guarded_command(job: SparkJob, secrets_descriptor: int | None = None) -> lis
     """
     conf: Sequence[str] = [word for key, value in job.conf.items() for word in ("--conf", f"{key}={value}")]
     return [
-        *guard(job.lock_file),
+        *guard(job.lock_file, *job.more_locks),
         *submit_binary(secrets_descriptor),
         *("--master", job.master),
         *("--name", job.name),

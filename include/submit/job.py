@@ -18,7 +18,7 @@ from include.submit.profile import Profile, choose_profile, class_archive, delta
 from include.submit.secrets import split_secrets
 
 # The entry script of each section that is executed.
-APPLICATIONS = {name: PROJECT_ROOT / "spark_jobs" / f"{name}.py" for name in ("ingest", "transform")}
+APPLICATIONS = {name: PROJECT_ROOT / "spark_jobs" / f"{name}.py" for name in ("ingest", "copy_into", "transform")}
 DRIVER_PYTHON = Path(__file__).with_name("driver_python.sh")
 # Above this number of paths Spark starts one task per file to list them, which costs more than the listing.
 LISTING_THRESHOLD = 100_000
@@ -33,7 +33,8 @@ class SparkJob:
     """A spark-submit to be made.
 
     `conf` may be shown; `secrets` are conf values that must not be. `environment` is laid over the caller's.
-    `lock_file` is held by the JVM as long as it lives, so that a table has one writer.
+    `lock_file` is held by the JVM as long as it lives, so that a table has one writer; `more_locks` are those of a
+    job's other tables.
     """
 
     pipeline: str
@@ -46,6 +47,7 @@ class SparkJob:
     environment: Mapping[str, str]
     lock_file: Path
     profile: str
+    more_locks: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -84,6 +86,7 @@ def plan_job(
         environment=_environment(settings),
         lock_file=settings.lock_file(pipeline.targets[0]),
         profile=profile.name,
+        more_locks=tuple(settings.lock_file(table) for table in pipeline.targets[1:]),
     )
 
 

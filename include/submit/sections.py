@@ -68,6 +68,10 @@ def steps_of(pipeline: Pipeline) -> SectionSteps:
         from include.submit.transform_steps import TransformSteps  # noqa: PLC0415
 
         return TransformSteps()
+    if pipeline.section == "copy_into":
+        from include.submit.copy_into_steps import CopyIntoSteps  # noqa: PLC0415
+
+        return CopyIntoSteps()
     raise NotAvailableYet(
         f"{pipeline.file}: the section {pipeline.section} of pipeline {pipeline.name} is not executed yet.",
         remedy="Use an ingest or a transform section; the others are checked in shape only.",

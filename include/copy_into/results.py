@@ -1,0 +1,123 @@
+"""What became of statements: the figures that Databricks returns, and one row for each file. Read by delta-rs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from include.config.settings import Settings
+from include.copy_into.errors import CopyIntoError, LoadRefused
+from include.copy_into.plan import CopyPlan
+from include.copy_into.state import STATE, TableState
+from include.ledger.outcomes import read_outcomes
+from include.ledger.tables import open_table, read
+
+FILE_KEYS = (
+    "path",
+    "version",
+    "size",
+    "modified_at",
+    "batch",
+    "status",
+    "rows_loaded",
+    "rows_rescued",
+    "rows_quarantined",
+    "error",
+    "table_version",
+    "statement",
+    "run_id",
+    "loaded_at",
+)
+SHOWN = ("path", "version", "status", "rows_loaded", "rows_quarantined", "error", "table_version")
+QUARANTINE_KEYS = ("path", "record", "reason", "raw", "batch")
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """What a statement did, in Databricks' words. COPY INTO only inserts, so affected and inserted rows are the same.
+
+    `files` has one entry for each file that it looked at, also those that were skipped as corrupt.
+    """
+
+    num_affected_rows: int
+    num_inserted_rows: int
+    num_skipped_corrupt_files: int
+    files: tuple[Mapping[str, Any], ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """The contract's JSON object."""
+        return asdict(self)
+
+
+def results(settings: Settings, plan: CopyPlan) -> list[CopyResult]:
+    """The result of each statement of a plan, counted from the outcomes of its batches.
+
+    Raises:
+        CopyIntoError: a statement was rejected: nothing of it was loaded.
+    """
+    found = []
+    for planned in plan.statements:
+        state = TableState(settings, planned.table)
+        for batch in planned.batches:
+            if (failure := state.rejection(batch)) is not None:
+                raise Rejected.told(failure)
+        rows = _outcomes(state, planned.batches)
+        loaded = sum(row["rows_loaded"] for row in rows)
+        corrupt = sum(row["status"] == "quarantined" for row in rows)
+        files = tuple({name: row[name] for name in SHOWN} for row in rows)
+        found.append(CopyResult(loaded, loaded, corrupt, files))
+    return found
+
+
+def over(settings: Settings, plan: CopyPlan) -> bool:
+    """True when every batch of the plan's statements is over, whoever did it."""
+    return all(not one.batches or TableState(settings, one.table).done() >= max(one.batches) for one in plan.statements)
+
+
+class Rejected(LoadRefused):
+    """Raised when a statement was rejected; with the exit code of the cause, where that is another than 65."""
+
+    @classmethod
+    def told(cls, failure: Mapping[str, Any]) -> CopyIntoError:
+        """The error that was written down."""
+        return cls(failure["error_class"], failure["message"], remedy=failure["remedy"])
+
+
+def iter_files(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
+    """One dictionary with FILE_KEYS for each file version that a statement on the table ever planned, in their order."""
+    state = TableState(settings, table)
+    ledger = state.ledger()
+    planned = ledger.rows(("batch", "path", "version", "size", "modified_at", "run_id"), 1, ledger.last_batch)
+    done = state.done()
+    became = {(row["batch"], row["path"]): row for row in read_outcomes(state.settings, STATE).to_pylist()}
+    statements: dict[int, str | None] = {}
+    order = [(name, "ascending") for name in ("batch", "path")]
+    for row in planned.sort_by(order).to_pylist():
+        batch = row["batch"]
+        if batch not in statements:
+            intent = state.intent_of(batch)
+            statements[batch] = None if intent is None else intent.statement.sql
+        outcome = became.get((batch, row["path"])) if batch <= done else None
+        figures = outcome or {**dict.fromkeys(FILE_KEYS), "status": "pending", "run_id": row["run_id"]}
+        whole = {**figures, **row, "run_id": figures["run_id"], "statement": statements[batch]}
+        yield {key: whole.get(key) for key in FILE_KEYS}
+
+
+def iter_quarantine(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
+    """One dictionary with QUARANTINE_KEYS for each record, or whole file, that a statement on the table refused."""
+    state = TableState(settings, table)
+    refused = open_table(state.settings.state_root(STATE, "quarantine"))
+    if refused is None:
+        return
+    done = state.done()
+    rows = read(refused, QUARANTINE_KEYS, f"batch <= {done}")
+    yield from sorted(rows.to_pylist(), key=lambda row: (row["batch"], row["path"], row["record"] or 0))
+
+
+def _outcomes(state: TableState, batches: Sequence[int]) -> list[dict[str, Any]]:
+    if not batches:
+        return []
+    wanted = ds.field("batch").isin(sorted(batches))
+    rows: list[dict[str, Any]] = read_outcomes(state.settings, STATE, where=wanted).to_pylist()
+    return sorted(rows, key=lambda row: (row["batch"], row["path"]))

@@ -1,0 +1,86 @@
+"""Entry of the COPY INTO job: load every pending statement of the tables that a pipeline's statements write.
+
+Started by a guarded spark-submit (include/submit). With `--validate FILE` it writes nothing but that file: what the
+statement would load.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from include.config.errors import SluiceError
+from include.config.exit_codes import ExitCode
+from include.config.reader import load_pipeline
+from include.config.settings import Settings, load_settings
+from include.copy_into.state import STATE
+from include.copy_into.statement import CopyInto, read_statement
+from include.probe.workers import ProbePool
+from include.submit.failures import failure_of, write_failure
+from spark_jobs.engine.session import build_session
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the job and return its exit code (include.config.exit_codes)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--pipeline", help="name or path of a pipeline file")
+    what.add_argument("--statement", type=Path, help="a JSON file with one statement's sql and parameters")
+    parser.add_argument("--run-id", required=True)
+    parser.add_argument("--validate", type=Path, help="write what the first statement would load to this file")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    settings = load_settings()
+    name, statements = _statements(args.pipeline, args.statement)
+    try:
+        _work(name, statements, settings, args.run_id, args.validate)
+    except BaseException as error:  # noqa: BLE001  whatever it is, it is reported before the process ends
+        failure = failure_of(error)
+        write_failure(settings, name, args.run_id, failure)
+        if not isinstance(error, SluiceError):
+            traceback.print_exception(error)
+        sys.stderr.write(f"{failure}\n")
+        return failure.exit_code
+    return ExitCode.OK
+
+
+def _statements(pipeline: str | None, file: Path | None) -> tuple[str, tuple[CopyInto, ...]]:
+    """The statements, and the name under which a failure is reported."""
+    if file is not None:
+        document = json.loads(file.read_text())
+        return STATE, (read_statement(document["sql"], document["parameters"]),)
+    found = load_pipeline(pipeline or "")
+    return found.name, found.statements()
+
+
+def _work(name: str, statements: tuple[CopyInto, ...], settings: Settings, run_id: str, validate: Path | None) -> None:
+    pool = ProbePool()
+    try:
+        with ThreadPoolExecutor(1) as background:
+            imported = background.submit(_import_engine)
+            spark = build_session(f"sluice {name}")
+            imported.result()
+        from spark_jobs.engine.copy.loader import TableLoader  # noqa: PLC0415  imported beside the JVM's start, above
+        from spark_jobs.engine.copy.validate import validate_statement  # noqa: PLC0415
+
+        if validate is not None:
+            validate.write_text(json.dumps(validate_statement(spark, settings, pool, statements[0]), default=str))
+        else:
+            for table in dict.fromkeys(statement.table for statement in statements):
+                TableLoader(spark, settings, pool, table, run_id).run()
+        spark.stop()
+    finally:
+        pool.close()
+
+
+def _import_engine() -> None:
+    import spark_jobs.engine.copy.loader  # noqa: PLC0415
+    import spark_jobs.engine.copy.validate  # noqa: F401, PLC0415
+
+
+if __name__ == "__main__":
+    sys.exit(main())

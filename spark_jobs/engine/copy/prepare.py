@@ -1,0 +1,216 @@
+"""A statement's files up to the point of writing: looked at, read, shaped; what cannot be loaded is found and named.
+
+The same for a load and for VALIDATE.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deltalake import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
+
+from include.config.settings import Settings
+from include.copy_into import errors
+from include.copy_into.errors import LoadRefused
+from include.copy_into.statement import CopyInto
+from include.ledger.attempts import Attempt, AttemptStore
+from include.ledger.quarantine import Refusal
+from include.ledger.versions import PlannedBatch
+from include.probe.records import Spec, spec_of
+from include.probe.tasks import planned_file, probe_tasks
+from include.probe.workers import ProbePool
+from spark_jobs.engine.copy.shape import MISFIT_REASON, RECORD, Shaped, misfits, shape
+from spark_jobs.engine.copy.source import source_schema
+from spark_jobs.engine.isolation import Isolation
+from spark_jobs.engine.misfits import find_misfits
+from spark_jobs.engine.readers import CORRUPT, FILE, BatchFile, read_files, spark_names
+from spark_jobs.engine.schemas import SchemaVersion
+from spark_jobs.engine.work import Work, under_policy
+
+log = logging.getLogger(__name__)
+
+MISFIT = "SLUICE_MISFIT"
+UNREADABLE = re.compile(r"FAILED_READ_FILE[.\w]*\].*? file (?P<file>\S.*?)\.  ?SQLSTATE", re.DOTALL)
+
+
+def target_schema(table: DeltaTable | None) -> StructType | None:
+    """The columns of the target; None where there is no table, or one without columns."""
+    if table is None:
+        return None
+    schema = StructType.fromJson(json.loads(table.schema().to_json()))
+    return schema if schema.names else None
+
+
+@dataclass
+class Preparation:
+    """Brings one statement's files to rows of its target."""
+
+    spark: SparkSession
+    settings: Settings
+    pool: ProbePool
+    statement: CopyInto
+    target: StructType | None
+
+    def look(self, planned: PlannedBatch) -> Work:
+        """The files as a probe finds them: readable ones, and those left out with the reason."""
+        ingest = self.statement.ingest
+        reports = self.pool.map(probe_tasks(self.settings, ingest, planned.files, self._spec()))
+        files = [
+            BatchFile(file.path, file.version, planned_file(self.settings, file), report)
+            for file, report in zip(planned.files, reports, strict=True)
+        ]
+        readable = [file for file in files if file.report.verdict == "ok"]
+        left_out = {file.path: file.report for file in files if file.report.verdict != "ok"}
+        work = Work(planned, SchemaVersion(0, StructType([])), readable, left_out)
+        for path, reason in self._headers(readable):
+            work = work.without(path, reason)
+        return work
+
+    def with_schema(self, work: Work) -> Work:
+        """The work with the schema that its files are read with.
+
+        Raises:
+            LoadRefused: files and target do not fit.
+        """
+        if not work.full:
+            return work
+        self._refuse_unknown(work.full)
+        schema = source_schema(self.spark, self.statement, work.full, self.target)
+        return replace(work, schema=SchemaVersion(0, schema))
+
+    def isolated(self, work: Work, attempt: Attempt, attempts: AttemptStore, schema: StructType | None) -> Work:
+        """The work without files that hang or end the reader, each read by itself."""
+        isolation = Isolation(self.spark, self.statement.ingest, schema, attempts)
+        attempt, unreadable = isolation.check(work.planned.batch, attempt, work.readable)
+        for path, reason in {**attempt.excluded, **unreadable}.items():
+            if path not in work.left_out:
+                work = work.without(path, reason)
+        return work
+
+    def shaped(self, work: Work) -> Shaped:
+        """The records of the work's files in the target's columns, misfits among them."""
+        frame = read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
+        return shape(self.spark, self.statement, frame, work.schema.schema, work.full, self.target)
+
+    def rows(self, work: Work, shaped: Shaped) -> DataFrame:
+        """The rows to write: those that fit, once misfits were looked for; until then one that does not stops Spark."""
+        if work.tried:
+            return shaped.frame.where(~misfits(shaped))
+        stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
+        return shaped.frame.where(F.when(misfits(shaped), stop).otherwise(F.lit(True)))
+
+    def with_misfits(self, work: Work, shaped: Shaped) -> Work:
+        """The work with every record that does not fit."""
+        by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
+        frame = read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
+        unread = find_misfits(frame, by_name, work.schema.schema, self.statement.ingest)
+        uncast = shaped.frame.where(F.col(CORRUPT).isNull() & F.col(MISFIT_REASON).isNotNull())
+        refused = [
+            Refusal(by_name[row[FILE]].path, by_name[row[FILE]].version, row[MISFIT_REASON], raw=row[RECORD])
+            for row in uncast.select(FILE, MISFIT_REASON, RECORD).toArrow().to_pylist()
+        ]
+        return replace(work, misfits=[*unread, *refused], tried=True)
+
+    def after_failure(self, work: Work, shaped: Shaped, error: Exception) -> Work:
+        """The work without what made Spark fail, the rule about it applied.
+
+        Raises:
+            LoadRefused, DataRefused: the statement's rules stop it, or the error is the statement's own.
+            Exception: the error itself, where no file is its cause.
+        """
+        text = str(error)
+        if MISFIT in text and not work.tried:
+            log.info("some records do not fit the target; looking for them")
+            return self.ruled(self.with_misfits(work, shaped))
+        if found := UNREADABLE.search(text):
+            names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
+            if file := names.get(re.sub("^file:/+", "file:/", found["file"])):
+                log.warning("%s cannot be read", file.path)
+                return self.ruled(work.without(file.path, f"Spark cannot read it: {first_line(text)}"))
+        raise told(error) from error
+
+    def ruled(self, work: Work) -> Work:
+        """Apply the statement's rules about files and records that cannot be loaded.
+
+        Raises:
+            LoadRefused: a file cannot be read, and ignoreCorruptFiles is false.
+            DataRefused: onError is abort, or its budget is spent.
+        """
+        broken = [path for path, report in work.left_out.items() if report.verdict == "broken"]
+        if broken and not self.statement.options.skip_corrupt_files:
+            raise LoadRefused(
+                errors.UNREADABLE_FILE,
+                f"{len(broken)} files cannot be read; first: {broken[0]}: {work.left_out[broken[0]].reason}. Nothing of "
+                "the statement was loaded.",
+                remedy="Mend or remove it, or load the others: FORMAT_OPTIONS ('ignoreCorruptFiles' = 'true').",
+                path=broken[0],
+            )
+        return under_policy(work, self.statement.options.on_error)
+
+    # ---- what the probe is asked, and what it found
+
+    def _spec(self) -> Spec | None:
+        if self.target is None or self.statement.select is not None:
+            return None
+        return spec_of(json.loads(self.target.json()))
+
+    def _headers(self, files: Sequence[BatchFile]) -> list[tuple[str, str]]:
+        if self.statement.ingest.options.format != "csv":
+            return []
+        found = []
+        for file in files:
+            header = file.report.shape
+            if "" in header:
+                found.append((file.path, f"the header has no name for column {header.index('') + 1}"))
+            elif twice := sorted({name for name in header if header.count(name) > 1}):
+                found.append((file.path, f"the header names {', '.join(map(repr, twice))} more than once"))
+        return found
+
+    def _refuse_unknown(self, files: Sequence[BatchFile]) -> None:
+        if self.statement.options.merge_schema:
+            return
+        for file in files:
+            for key, record in file.report.unknown.items():
+                raise LoadRefused(
+                    errors.SCHEMA_MISMATCH,
+                    f"{file.path}, line {record}: the table {self.statement.table} has no column {key!r}. Nothing was "
+                    "loaded.",
+                    remedy="Add it with COPY_OPTIONS ('mergeSchema' = 'true'), or select the columns that are to be "
+                    "loaded: FROM (SELECT ... FROM 'source').",
+                    path=file.path,
+                    columns=[key],
+                )
+
+
+# SQLSTATE classes of what the statement, its files or the table's constraints are at fault for: cardinality, data,
+# constraints, syntax and names.
+AT_FAULT = ("21", "22", "23", "42")
+CONDITION = re.compile(r"\[(?P<condition>[A-Z][A-Z0-9_.]+)\] (?P<what>.*?)\s*SQLSTATE: (?P<state>\w{5})", re.DOTALL)
+
+
+def told(error: Exception) -> Exception:
+    """Spark's error about the statement, its data or the table's constraints as ours; any other as it is."""
+    if not isinstance(error, PySparkException | Py4JJavaError):
+        return error
+    found = CONDITION.search(str(error))
+    if found is None or not found["state"].startswith(AT_FAULT):
+        return error
+    return LoadRefused(
+        found["condition"],
+        f"{' '.join(found['what'].split())[:500]} Nothing of the statement was loaded.",
+        remedy="Correct the statement, the files or the table as the message says.",
+        sqlstate=found["state"],
+    )
+
+
+def first_line(text: str) -> str:
+    """The last cause that a Java error names, or its first line."""
+    causes = re.findall(r"^Caused by: (?:[\w.$]+\.)?(\w+: .*)$", text, re.MULTILINE)
+    return str(causes[-1] if causes else text.strip().splitlines()[0])[:300]

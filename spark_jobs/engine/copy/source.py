@@ -1,0 +1,127 @@
+"""What the files of a statement are read as: the schema for Spark's readers, and `_metadata` for a SELECT."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import DataType, StringType, StructField, StructType
+
+from include.copy_into import errors
+from include.copy_into.errors import LoadRefused
+from include.copy_into.statement import CopyInto
+from spark_jobs.engine.readers import FILE, BatchFile, infer_schema, spark_names
+
+METADATA = "_metadata"
+
+
+def source_schema(
+    spark: SparkSession, statement: CopyInto, files: Sequence[BatchFile], target: StructType | None
+) -> StructType:
+    """The schema to read the files with: the target's types where a text format's column goes straight into one.
+
+    Raises:
+        LoadRefused: no column can be found in the files.
+    """
+    ingest, kind = statement.ingest, statement.ingest.options.format
+    if target is None or statement.select is not None or kind in ("parquet", "text"):
+        return _found(statement, infer_schema(spark, ingest, files), files)
+    if kind == "json" and not any(file.report.unknown for file in files):
+        return StructType([field for field in target if not _generated(field)])
+    if kind == "csv":
+        return _csv_schema(spark, statement, files, target)
+    inferred = _found(statement, infer_schema(spark, ingest, files), files)
+    types = _types(target)
+    return StructType([StructField(f.name, types.get(f.name.lower(), f.dataType)) for f in inferred])
+
+
+def _csv_schema(spark: SparkSession, statement: CopyInto, files: Sequence[BatchFile], target: StructType) -> StructType:
+    names = list(dict.fromkeys(name for file in files for name in file.report.shape))
+    if statement.by_position or statement.columns is not None:
+        wanted = positional(target, statement)
+        if len(names) != len(wanted):
+            raise arity(statement, [field.name for field in wanted], names)
+        return StructType([StructField(n, field.dataType) for n, field in zip(names, wanted, strict=True)])
+    known = _types(target)
+    new = [name for name in names if name.lower() not in known]
+    inferred: dict[str, DataType] = {}
+    if new and statement.ingest.options.infer_column_types:
+        inferred = {field.name: field.dataType for field in infer_schema(spark, statement.ingest, files)}
+    fields = [StructField(name, known.get(name.lower(), inferred.get(name, StringType()))) for name in names]
+    return _found(statement, StructType(fields), files)
+
+
+def positional(target: StructType, statement: CopyInto) -> list[StructField]:
+    """The columns of the target that the source's go into, in their order.
+
+    Raises:
+        LoadRefused: the statement names a column that the target does not have.
+    """
+    plain = [field for field in target if not _generated(field)]
+    if statement.columns is None:
+        return plain
+    by_name = {field.name.lower(): field for field in plain}
+    missing = [name for name in statement.columns if name.lower() not in by_name]
+    if missing:
+        raise LoadRefused(
+            errors.UNKNOWN_COLUMN,
+            f"The table {statement.table} has no column {missing[0]} that can be written; it has: "
+            f"{', '.join(field.name for field in plain)}.",
+            remedy="Correct the list of columns. Nothing was loaded.",
+            column_name=missing[0],
+        )
+    return [by_name[name.lower()] for name in statement.columns]
+
+
+def _generated(field: StructField) -> bool:
+    """Identity and generated columns: Delta fills them itself."""
+    return any(key.startswith(("delta.identity", "delta.generationExpression")) for key in field.metadata)
+
+
+def arity(statement: CopyInto, wanted: Sequence[str], found: Sequence[str]) -> LoadRefused:
+    """The error for a source with another number of columns than are to be filled."""
+    which = "NOT_ENOUGH_DATA_COLUMNS" if len(found) < len(wanted) else "TOO_MANY_DATA_COLUMNS"
+    return LoadRefused(
+        f"{errors.ARITY_MISMATCH}.{which}",
+        f"Cannot write to {statement.table}: the statement fills {len(wanted)} columns ({', '.join(wanted)}), the files "
+        f"or the SELECT have {len(found)} ({', '.join(found)}). Nothing was loaded.",
+        remedy="Name the columns of the table that the source fills: COPY INTO table (a, b) FROM ...",
+    )
+
+
+def with_metadata(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
+    """The same records with a column `_metadata`, whose fields are those of Spark's file sources."""
+    planned = [file.planned for file in files]
+    names = [file.uri.rstrip("/").rpartition("/")[2] for file in planned]
+    columns = {
+        "__sluice_uri": pa.array(spark_names(spark, files), pa.string()),
+        "file_name": pa.array(names, pa.string()),
+        "file_size": pa.array([file.size for file in planned], pa.int64()),
+        "file_modification_time": pa.array([file.modified_at for file in planned], pa.timestamp("us", "UTC")),
+    }
+    facts = spark.createDataFrame(pa.table(columns))
+    fields = [
+        F.col("__sluice_uri").alias("file_path"),
+        F.col("file_name"),
+        F.col("file_size"),
+        F.lit(0).cast("bigint").alias("file_block_start"),
+        F.col("file_size").alias("file_block_length"),
+        F.col("file_modification_time"),
+    ]
+    facts = facts.select("__sluice_uri", F.struct(*fields).alias(METADATA))
+    joined = frame.join(F.broadcast(facts), frame[FILE] == facts["__sluice_uri"], how="left")
+    return joined.drop("__sluice_uri")
+
+
+def _types(schema: StructType) -> dict[str, DataType]:
+    return {field.name.lower(): field.dataType for field in schema}
+
+
+def _found(statement: CopyInto, schema: StructType, files: Sequence[BatchFile]) -> StructType:
+    if schema.names:
+        return schema
+    raise LoadRefused(
+        errors.INFERENCE_FAILED,
+        f"No column can be found in {files[0].path} and {len(files) - 1} more files of {statement.source}.",
+        remedy=f"Are they {statement.ingest.options.format} files? Correct FILEFORMAT or FORMAT_OPTIONS.",
+    )
