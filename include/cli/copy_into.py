@@ -72,7 +72,7 @@ def _parameters(written: list[str]) -> dict[str, str]:
 
 
 def _pipeline(folder: Path, statement: CopyInto) -> Pipeline:
-    """The statement as a pipeline, written down for the job that reads it. VALIDATE is allowed here, unlike in files."""
+    """The statement as a pipeline, written down for the job. VALIDATE is allowed here, unlike in pipeline files."""
     file = folder / "statement.json"
     file.write_text(json.dumps({"sql": statement.sql, "parameters": dict(statement.parameters)}))
     section = CopyStatement.model_construct(sql=statement.sql, parameters=dict(statement.parameters))

@@ -11,7 +11,7 @@ class CopyStatement(Section):
     """One COPY INTO statement; each `:name` in it where a text may stand is the parameter of that name."""
 
     sql: Text
-    parameters: dict[Text, str] = {}
+    parameters: dict[Text, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

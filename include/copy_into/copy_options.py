@@ -22,8 +22,8 @@ class CopyOptions:
     """What the statement does, beyond which files it reads.
 
     `force` loads what FILES and PATTERN name also when it was loaded before. `merge_schema` adds the files' new columns
-    to the target. `changed_files` says what a loaded path with other content means. `skip_corrupt_files` false stops the
-    statement at a file that cannot be read.
+    to the target. `changed_files` says what a loaded path with other content means. `skip_corrupt_files` false stops
+    the statement at a file that cannot be read.
     """
 
     force: bool

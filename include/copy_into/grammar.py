@@ -18,7 +18,8 @@ from typing import NoReturn, TypeVar
 from sqlglot import exp
 from sqlglot.dialects.databricks import Databricks
 from sqlglot.errors import ErrorLevel, ParseError, TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.parsers.databricks import DatabricksParser
+from sqlglot.tokenizer_core import Token, TokenType
 
 from include.config.values import did_you_mean
 from include.copy_into import errors
@@ -104,7 +105,7 @@ def parse(sql: str, parameters: Mapping[str, str] | None = None) -> Syntax:
 class CopyIntoDialect(Databricks):
     """Databricks' SQL with the whole of COPY INTO."""
 
-    class Parser(Databricks.Parser):
+    class Parser(DatabricksParser):
         """Adds `copy_into`, which returns a Syntax in place of a tree."""
 
         def copy_into(self, tokens: list[Token], sql: str, parameters: Mapping[str, str]) -> Syntax:
@@ -353,10 +354,9 @@ class CopyIntoDialect(Databricks):
 
         def _unexpected(self, expected: str) -> NoReturn:
             found = f"{self._curr.text!r}" if self._curr else "the end"
-            near = did_you_mean(
-                self._curr.text, [word for word in expected.replace(",", " ").split() if word.isupper()]
-            )
-            self._refuse(f"Expected {expected}, found {found}{near if self._curr else ''}.", SYNTAX_REMEDY)
+            keywords = [word for word in expected.replace(",", " ").split() if word.isupper()]
+            near = did_you_mean(self._curr.text, keywords) if self._curr else ""
+            self._refuse(f"Expected {expected}, found {found}{near}.", SYNTAX_REMEDY)
 
         def _refuse(self, message: str, remedy: str) -> NoReturn:
             place = self._here()

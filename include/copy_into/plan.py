@@ -1,10 +1,10 @@
 """The plan of COPY INTO statements: what each is to load, committed as an intent to the target's ledger. No Spark.
 
 Steps for each statement, and what a kill after each of them leaves:
-  1. rebuild what a killed run left out (outcomes; the ledger, from the table's own history)   some of it; the next goes on
-  2. write the statement down                                                   a document that nothing names
-  3. commit its files as one batch of the ledger: the intent                    a pending batch: the next statement on
-                                                                                the table loads it first, by its own rules
+  1. rebuild what a killed run left out (recovery.py)          some of it; the next statement goes on
+  2. write the statement down                                  a document that nothing names
+  3. commit its files as one batch of the ledger: the intent   a pending batch: the next statement on the table loads it
+                                                               first, by its own rules
 
 The first intent in the ledger owns a file; a later statement finds it known, and leaves it alone.
 """
@@ -186,9 +186,8 @@ def _candidate(
     known = known_files(state, ledger, force=options.force)
     changes = compare(listing.files, known)
     if changes.changed.num_rows and options.changed_files == "error":
-        raise _changed(statement, changes.changed["path"].to_pylist())
-    policy = "append" if options.changed_files == "append" else "ignore"
-    planned, ignored = planned_versions(changes, policy, Fates())
+        raise _changed(changes.changed["path"].to_pylist())
+    planned, ignored = planned_versions(changes, options.changed_files, Fates())
     planned = _appended(planned)
     if options.force:
         planned = _without(planned, _paths_of(ledger, without))
@@ -224,7 +223,7 @@ def _commit(state: TableState, ledger: Ledger, candidate: _Candidate, intent: In
     return ledger.append(candidate.files, ONE_BATCH, None, intent.id, now)[0]
 
 
-def _changed(statement: CopyInto, paths: Sequence[str]) -> LoadRefused:
+def _changed(paths: Sequence[str]) -> LoadRefused:
     shown = ", ".join(sorted(paths)[:SHOWN]) + (", ..." if len(paths) > SHOWN else "")
     return LoadRefused(
         errors.DUPLICATED_FILES,

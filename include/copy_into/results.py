@@ -85,7 +85,7 @@ class Rejected(LoadRefused):
 
 
 def iter_files(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
-    """One dictionary with FILE_KEYS for each file version that a statement on the table ever planned, in their order."""
+    """One dictionary with FILE_KEYS for each file version that statements on the table ever planned, in order."""
     state = TableState(settings, table)
     ledger = state.ledger()
     planned = ledger.rows(("batch", "path", "version", "size", "modified_at", "run_id"), 1, ledger.last_batch)

@@ -46,8 +46,8 @@ class CopyInto:
     """One statement.
 
     `table` is a table as pipeline files name it, `source` likewise. `columns` are those of the target that the source's
-    columns are matched with, in order; `by_position` means all of them. `ingest` is the same source for the listing, the
-    probe and the readers. `identity` is equal for statements with the same text and parameters.
+    columns are matched with, in order; `by_position` means all of them. `ingest` is the same source for the listing,
+    the probe and the readers. `identity` is equal for statements with the same text and parameters.
     """
 
     sql: str
@@ -125,7 +125,9 @@ def _place(source: Word) -> str:
     try:
         return values.place(source.text)
     except ValueError as error:
-        raise _refused(source.place, errors.SYNTAX, f"The source {error}", "Write a folder under landing/, or a URI.")
+        raise _refused(
+            source.place, errors.SYNTAX, f"The source {error}", "Write a folder under landing/, or a URI."
+        ) from None
 
 
 def _format(word: Word) -> str:

@@ -1,6 +1,7 @@
 """Brings the pending batches of a target table to their end: each a statement, each one commit.
 
-What a kill leaves behind, and what the next statement on the table does (include/copy_into/plan.py has the steps before):
+What a kill leaves behind, and what the next statement on the table does (include/copy_into/plan.py has the steps
+before):
 
 | killed after | left | next |
 |---|---|---|
@@ -79,9 +80,11 @@ class TableLoader:
     def _bring(self, planned: PlannedBatch) -> None:
         started = time.monotonic()
         intent = self.state.intent_of(planned.batch)
+        if intent is None:
+            lost = f"The statement that planned batch {planned.batch} is not written down any more."
+            self._reject(planned, failure_of(DataRefused(lost, remedy="Run the statement again.")))
+            return
         try:
-            if intent is None:
-                raise DataRefused(f"The statement that planned batch {planned.batch} is not written down any more.")
             attempt = self.attempts.begin(planned.batch)
             with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
                 outcomes = _Batch(self, planned, intent).load(attempt.isolate)

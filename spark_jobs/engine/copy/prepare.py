@@ -102,9 +102,9 @@ class Preparation:
     def rows(self, work: Work, shaped: Shaped) -> DataFrame:
         """The rows to write: those that fit, once misfits were looked for; until then one that does not stops Spark."""
         if work.tried:
-            return shaped.frame.where(~misfits(shaped))
+            return shaped.frame.where(~misfits())
         stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
-        return shaped.frame.where(F.when(misfits(shaped), stop).otherwise(F.lit(True)))
+        return shaped.frame.where(F.when(misfits(), stop).otherwise(F.lit(True)))
 
     def with_misfits(self, work: Work, shaped: Shaped) -> Work:
         """The work with every record that does not fit."""
@@ -147,8 +147,8 @@ class Preparation:
         if broken and not self.statement.options.skip_corrupt_files:
             raise LoadRefused(
                 errors.UNREADABLE_FILE,
-                f"{len(broken)} files cannot be read; first: {broken[0]}: {work.left_out[broken[0]].reason}. Nothing of "
-                "the statement was loaded.",
+                f"{len(broken)} files cannot be read; first: {broken[0]}: {work.left_out[broken[0]].reason}. Nothing "
+                "of the statement was loaded.",
                 remedy="Mend or remove it, or load the others: FORMAT_OPTIONS ('ignoreCorruptFiles' = 'true').",
                 path=broken[0],
             )

@@ -73,7 +73,7 @@ def shape(
     return Shaped(rows, tuple(field.name for field in goals), new)
 
 
-def misfits(shaped: Shaped) -> Column:
+def misfits() -> Column:
     """True for a record that cannot be a row of the target."""
     return F.col(CORRUPT).isNotNull() | F.col(MISFIT_REASON).isNotNull()
 

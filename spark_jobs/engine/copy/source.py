@@ -83,8 +83,8 @@ def arity(statement: CopyInto, wanted: Sequence[str], found: Sequence[str]) -> L
     which = "NOT_ENOUGH_DATA_COLUMNS" if len(found) < len(wanted) else "TOO_MANY_DATA_COLUMNS"
     return LoadRefused(
         f"{errors.ARITY_MISMATCH}.{which}",
-        f"Cannot write to {statement.table}: the statement fills {len(wanted)} columns ({', '.join(wanted)}), the files "
-        f"or the SELECT have {len(found)} ({', '.join(found)}). Nothing was loaded.",
+        f"Cannot write to {statement.table}: the statement fills {len(wanted)} columns ({', '.join(wanted)}), the "
+        f"files or the SELECT have {len(found)} ({', '.join(found)}). Nothing was loaded.",
         remedy="Name the columns of the table that the source fills: COPY INTO table (a, b) FROM ...",
     )
 

@@ -64,7 +64,7 @@ def _checked(preparation: Preparation, work: Work, statement: CopyInto) -> tuple
         shaped = preparation.shaped(work)
         try:
             work = preparation.with_misfits(work, shaped)
-            rows = shaped.frame.where(~misfits(shaped)).select(*(quoted(name) for name in shaped.names))
+            rows = shaped.frame.where(~misfits()).select(*(quoted(name) for name in shaped.names))
             limit = (
                 PREVIEW_ROWS if statement.validate is None or not statement.validate.rows else statement.validate.rows
             )
