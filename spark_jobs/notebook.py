@@ -3,8 +3,8 @@
     from spark_jobs.notebook import copy_into
     copy_into(spark, "COPY INTO bronze.planes FROM 'planes' FILEFORMAT = CSV FORMAT_OPTIONS ('header' = 'true')").show()
 
-The session needs Delta's jars and extensions (delta-spark's `configure_spark_with_delta_pip` sets them). The statement has
-the same ledger, the same lock and the same guarantees as `sluice copy-into`.
+The session needs Delta's jars and extensions (delta-spark's `configure_spark_with_delta_pip` sets them). The statement
+has the same ledger, the same lock and the same guarantees as `sluice copy-into`.
 """
 
 from collections.abc import Mapping

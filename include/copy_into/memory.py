@@ -13,6 +13,7 @@ from include.config.errors import ConfigError
 from include.config.reader import load_pipeline
 from include.config.settings import PIPELINES_DIR, Settings, is_remote
 from include.copy_into.state import STATE, TableState
+from include.copy_into.target import open_target
 from include.ledger.changes import FORGOTTEN_SIZE, latest
 from include.ledger.ledger import Ledger
 from include.ledger.outcomes import SOURCE_FILE
@@ -49,7 +50,7 @@ def known_files(state: TableState, ledger: Ledger, *, force: bool) -> pa.Table:
 
 def ingested_paths(settings: Settings, table: str) -> pa.Array:
     """The paths that ingest pipelines planned for the table, without files that they refused as a whole."""
-    target = open_table(settings.table_root(table))
+    target = open_target(settings.table_root(table))
     parts = [_paths_of(settings, name) for name in _pipelines_into(settings, table, target)]
     if not parts and target is not None:
         parts = [_lineage(target)]

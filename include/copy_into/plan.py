@@ -26,13 +26,13 @@ from include.copy_into.recovery import ONE_BATCH, put_in_order
 from include.copy_into.selection import named_files
 from include.copy_into.state import STATE, Intent, TableState
 from include.copy_into.statement import CopyInto
+from include.copy_into.target import target_exists
 from include.ledger import skips
 from include.ledger.changes import compare, planned_versions
 from include.ledger.contention import contention, pauses
 from include.ledger.fates import Fates
 from include.ledger.ledger import Ledger, LedgerMoved
 from include.ledger.planning import planning
-from include.ledger.tables import open_table
 from include.ledger.versions import FileVersion, column, file_versions, total_size
 
 SHOWN = 5
@@ -116,7 +116,7 @@ def refuse_missing_table(settings: Settings, statement: CopyInto) -> None:
     Raises:
         TargetMissing: always then.
     """
-    if statement.options.merge_schema or open_table(settings.table_root(statement.table)) is not None:
+    if statement.options.merge_schema or target_exists(settings.table_root(statement.table)):
         return
     raise TargetMissing(
         errors.MISSING_TABLE,

@@ -14,9 +14,10 @@ from deltalake import DeltaTable
 
 from include.config.errors import Defect, StateLost
 from include.copy_into.state import STATE, TableState
+from include.copy_into.target import open_target
 from include.ledger.ledger import LedgerMoved
 from include.ledger.outcomes import FileOutcome, write_outcomes
-from include.ledger.tables import open_table, storage_errors
+from include.ledger.tables import storage_errors
 from include.ledger.versions import PLANNED, PlannedBatch, table
 
 NOTE = "copy_into"
@@ -56,7 +57,7 @@ def commits(target: DeltaTable, limit: int | None) -> Iterator[Commit]:
 
 def commit_of(state: TableState, batch: int) -> Commit | None:
     """The target's commit of a batch; None where the history does not reach back to it."""
-    target = open_table(state.location)
+    target = open_target(state.location)
     if target is None:
         return None
     for limit in (HISTORY_SEARCHED, None):
@@ -130,7 +131,7 @@ def _rebuild_ledger(state: TableState, committed: int) -> None:
 
     Batches that loaded nothing are not in the table's history; their files were never remembered.
     """
-    target = open_table(state.location)
+    target = open_target(state.location)
     if target is None:
         raise Defect(f"{state.location} holds batches and is no table.")
     found = {commit.batch: commit for commit in commits(target, None)}

@@ -25,10 +25,12 @@ from typing import Any
 
 from include.config.settings import Settings, join
 from include.copy_into.statement import CopyInto, read_statement
+from include.copy_into.target import open_target
 from include.ledger.ledger import Ledger, read_batches
 from include.ledger.outcomes import last_outcome_batch
 from include.ledger.state_files import create_document, delete_document, read_document, write_document
-from include.ledger.target import app_id, committed_batch
+from include.ledger.tables import storage_errors
+from include.ledger.target import app_id
 from include.ledger.versions import PlannedBatch
 
 STATE = "_copy_into"
@@ -50,7 +52,6 @@ class TableState:
 
     def __init__(self, settings: Settings, table: str) -> None:
         self.table = table
-        self.plain = settings
         self.location = settings.table_root(table)
         # The ledger's rooms take a state folder and a name below it.
         self.settings = replace(settings, state=self.location)
@@ -61,7 +62,11 @@ class TableState:
 
     def committed(self) -> int:
         """The last batch whose rows the target holds."""
-        return committed_batch(self.plain, self.table, APP_ID)
+        target = open_target(self.location)
+        if target is None:
+            return 0
+        with storage_errors("Reading the transactions of the target", self.location):
+            return target.transaction_version(APP_ID) or 0
 
     def accounted(self) -> int:
         """The last batch that has outcomes."""

@@ -29,11 +29,11 @@ from include.config.settings import Settings, spark_uri
 from include.copy_into.errors import CopyIntoError
 from include.copy_into.recovery import NAMED_FILES, NOTE, account, commit_of, put_in_order
 from include.copy_into.state import APP_ID, STATE, Intent, TableState
+from include.copy_into.target import open_target
 from include.ledger.accounting import RecordsUnaccounted
 from include.ledger.attempts import AttemptStore
 from include.ledger.outcomes import FileOutcome
 from include.ledger.quarantine import write_refusals
-from include.ledger.tables import open_table
 from include.ledger.versions import PlannedBatch
 from include.probe.workers import ProbePool
 from include.submit.failures import Failure, failure_of
@@ -133,7 +133,7 @@ class _Batch:
     def load(self, isolate: bool) -> list[FileOutcome]:
         """Look, decide, commit, account."""
         loader, statement = self.loader, self.intent.statement
-        target = target_schema(open_table(loader.state.location))
+        target = target_schema(open_target(loader.state.location))
         preparation = Preparation(loader.spark, loader.settings, loader.pool, statement, target)
         work = preparation.look(self.planned)
         attempt = loader.attempts.read(self.planned.batch)

@@ -13,7 +13,7 @@ from include.config.errors import SluiceError
 from include.config.settings import Settings
 from include.copy_into.plan import plan_statements
 from include.copy_into.statement import CopyInto
-from include.ledger.tables import open_table
+from include.copy_into.target import open_target
 from include.ledger.versions import PlannedBatch
 from include.probe.workers import ProbePool
 from include.submit.failures import failure_of
@@ -33,7 +33,7 @@ def validate_statement(spark: SparkSession, settings: Settings, pool: ProbePool,
     """
     files = plan_statements(settings, [statement], "validate", dry_run=True).new_files
     planned = PlannedBatch(0, files, 0)
-    target = target_schema(open_table(settings.table_root(statement.table)))
+    target = target_schema(open_target(settings.table_root(statement.table)))
     preparation = Preparation(spark, settings, pool, statement, target)
     work = preparation.look(planned)
     found: dict[str, Any] = {"rows": [], "columns": [], "error": None}
