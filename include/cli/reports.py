@@ -1,6 +1,7 @@
 """`sluice files`, `status` and `quarantine`: what was seen and what became of it. Read by delta-rs, no JVM."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import typer
 
@@ -9,7 +10,8 @@ from include.cli.console import Columns, Row, columns, note, print_error, print_
 from include.cli.pipelines import load, names_or_all
 from include.config.errors import SluiceError
 from include.config.exit_codes import ExitCode
-from include.config.settings import load_settings
+from include.config.settings import Settings, load_settings
+from include.config.values import TABLE
 
 # What a person looks for first; --json has the rest.
 FILES = {
@@ -19,6 +21,7 @@ FILES = {
     "quarantined": "rows_quarantined",
     "error": "error",
 }
+COPIED = {**FILES, "version in table": "table_version", "statement": "statement"}
 STATUS = {
     **columns("pipeline", "table"),
     "version": "table_version",
@@ -45,6 +48,13 @@ def files(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
     from include.ledger.files import iter_files  # noqa: PLC0415 - Delta and Arrow, half a second
 
     settings = load_settings()
+    if (tables := _tables(name, settings)) is not None:
+        from include.copy_into import results  # noqa: PLC0415
+
+        found = (row for table in tables for row in results.iter_files(settings, table))
+        if _print(found, COPIED, as_json=as_json, limit=limit) == 0:
+            note(f"{name}: no COPY INTO statement has loaded a file into it yet.")
+        return int(ExitCode.OK)
     pipeline = load(name, settings)
     if _print(iter_files(settings, pipeline), FILES, as_json=as_json, limit=limit) == 0:
         note(f"{pipeline.name}: no file was seen yet. `sluice plan {name}` shows what a run would find.")
@@ -56,10 +66,25 @@ def quarantine(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
     from include.ledger.files import iter_quarantine  # noqa: PLC0415 - Delta and Arrow, half a second
 
     settings = load_settings()
+    if (tables := _tables(name, settings)) is not None:
+        from include.copy_into import results  # noqa: PLC0415
+
+        found = (row for table in tables for row in results.iter_quarantine(settings, table))
+        if _print(found, QUARANTINE, as_json=as_json, limit=limit) == 0:
+            note(f"{name}: nothing is quarantined.")
+        return int(ExitCode.OK)
     pipeline = load(name, settings)
     if _print(iter_quarantine(settings, pipeline), QUARANTINE, as_json=as_json, limit=limit) == 0:
         note(f"{pipeline.name}: nothing is quarantined.")
     return int(ExitCode.OK)
+
+
+def _tables(name: str, settings: Settings) -> tuple[str, ...] | None:
+    """The tables whose COPY INTO files are asked for: one by its name, or those of a pipeline; None for ingest."""
+    if TABLE.fullmatch(name) and not Path(name).is_file():
+        return (name,)
+    pipeline = load(name, settings)
+    return None if pipeline.copy_into is None else pipeline.targets
 
 
 def _print(rows: Iterable[Row], shown: Columns, *, as_json: bool, limit: int) -> int:
@@ -73,6 +98,7 @@ def status(names: Names = None, as_json: Json = False) -> int:
 
     One that cannot be read does not hide the others.
     """
+    from include.copy_into.results import status as copy_status  # noqa: PLC0415
     from include.ledger.files import status as status_of  # noqa: PLC0415 - Delta and Arrow, half a second
     from include.transform.status import status as transform_status  # noqa: PLC0415
 
@@ -82,7 +108,10 @@ def status(names: Names = None, as_json: Json = False) -> int:
     for name in names_or_all(names):
         try:
             pipeline = load(name, settings)
-            rows.append((transform_status if pipeline.transform else status_of)(settings, pipeline))
+            if pipeline.copy_into is not None:
+                rows.append(copy_status(settings, pipeline))
+            else:
+                rows.append((transform_status if pipeline.transform else status_of)(settings, pipeline))
         except SluiceError as error:
             print_error(error, as_json=as_json)
             worst = error.exit_code

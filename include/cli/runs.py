@@ -39,6 +39,8 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
 
     settings = load_settings()
     pipeline = load(name, settings)
+    if pipeline.copy_into is not None:
+        return _plan_copy_into(pipeline, settings, as_json=as_json, limit=limit)
     if pipeline.transform is not None:
         return _plan_transform(pipeline, settings, as_json=as_json)
     discovery = discover(pipeline, settings, "plan", dry_run=True)
@@ -60,6 +62,22 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
         f"in {discovery.pending_batches:,} micro-batches."
     )
     _print_preview(look, limit)
+    return 0
+
+
+def _plan_copy_into(pipeline: Pipeline, settings: Settings, *, as_json: bool, limit: int) -> int:
+    from include.copy_into.plan import plan_statements  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    found = plan_statements(settings, pipeline.statements(), "plan", dry_run=True)
+    files = [{**asdict(file), "modified_at": _moment(file.modified_at)} for file in found.new_files]
+    if as_json:
+        print_json({"pipeline": pipeline.name, **found.to_dict(), "new_files": files})
+        return 0
+    print_rows(files, columns("path", "version", "size", "modified_at"), limit=limit)
+    print_line(
+        f"{pipeline.name}: {len(files):,} new files in {len(found.statements):,} statements; to load: "
+        f"{found.pending_files:,} files, {size(found.pending_bytes)} in {found.pending_batches:,} commits."
+    )
     return 0
 
 

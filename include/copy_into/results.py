@@ -1,17 +1,22 @@
 """What became of statements: the figures that Databricks returns, and one row for each file. Read by delta-rs."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow.dataset as ds
 
+from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.copy_into.errors import CopyIntoError, LoadRefused
 from include.copy_into.plan import CopyPlan
 from include.copy_into.state import STATE, TableState
+from include.ledger.files import STATUSES as INGEST_STATUSES
+from include.ledger.files import iter_skipped, last_failure
 from include.ledger.outcomes import read_outcomes
 from include.ledger.tables import open_table, read
+from include.ledger.target import table_version
 
 FILE_KEYS = (
     "path",
@@ -30,6 +35,7 @@ FILE_KEYS = (
     "loaded_at",
 )
 SHOWN = ("path", "version", "status", "rows_loaded", "rows_quarantined", "error", "table_version")
+STATUSES = (*INGEST_STATUSES, "rejected")
 QUARANTINE_KEYS = ("path", "record", "reason", "raw", "batch")
 
 
@@ -102,6 +108,25 @@ def iter_files(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
         figures = outcome or {**dict.fromkeys(FILE_KEYS), "status": "pending", "run_id": row["run_id"]}
         whole = {**figures, **row, "run_id": figures["run_id"], "statement": statements[batch]}
         yield {key: whole.get(key) for key in FILE_KEYS}
+    for row in iter_skipped(state.settings, STATE):
+        yield {key: row.get(key) for key in FILE_KEYS}
+
+
+def status(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
+    """The sums over the pipeline's tables: files by status, rows, what is pending, the last failure (or None)."""
+    files = [row for table in pipeline.targets for row in iter_files(settings, table)]
+    counts = Counter(row["status"] for row in files)
+    pending = {(row["batch"], row["statement"]) for row in files if row["status"] == "pending"}
+    return {
+        "pipeline": pipeline.name,
+        "table": ", ".join(pipeline.targets),
+        **{f"files_{name}": counts[name] for name in STATUSES},
+        **{name: sum(row[name] or 0 for row in files) for name in ("rows_loaded", "rows_rescued", "rows_quarantined")},
+        "pending_batches": len(pending),
+        "pending_bytes": sum(row["size"] for row in files if row["status"] == "pending"),
+        "table_version": table_version(settings, pipeline.targets[0]),
+        "last_failure": last_failure(settings, pipeline.name),
+    }
 
 
 def iter_quarantine(settings: Settings, table: str) -> Iterator[dict[str, Any]]:

@@ -45,7 +45,7 @@ def iter_files(settings: Settings, pipeline: Pipeline) -> Iterator[dict[str, Any
     """
     states = FileStates(settings, pipeline)
     yield from _dictionaries(states.table.select(list(FILE_KEYS)))
-    yield from _skipped(settings, pipeline.name)
+    yield from iter_skipped(settings, pipeline.name)
 
 
 def iter_quarantine(settings: Settings, pipeline: Pipeline) -> Iterator[dict[str, Any]]:
@@ -75,7 +75,7 @@ def status(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
     counts = Counter(
         {entry["values"]: entry["counts"] for entry in pc.value_counts(states.table["status"]).to_pylist()}
     )
-    counts["skipped"] = sum(1 for _ in _skipped(settings, pipeline.name))
+    counts["skipped"] = sum(1 for _ in iter_skipped(settings, pipeline.name))
     standing = states.table.filter(pc.not_equal(states.table["status"], "superseded"))
     return {
         "pipeline": pipeline.name,
@@ -90,7 +90,7 @@ def status(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _skipped(settings: Settings, pipeline: str) -> Iterator[dict[str, Any]]:
+def iter_skipped(settings: Settings, pipeline: str) -> Iterator[dict[str, Any]]:
     """The newest skip of each file, without those that were planned after all."""
     table = open_table(skips.location(settings, pipeline))
     if table is None:

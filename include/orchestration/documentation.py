@@ -24,6 +24,8 @@ and fails where the run failed. A run may be cleared, repeated or killed at any 
 def _facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
     if pipeline.transform is not None:
         return _transform_facts(pipeline, pipeline.transform, settings)
+    if pipeline.copy_into is not None:
+        return _copy_into_facts(pipeline, settings)
     ingest = pipeline.ingestion()
     options = ingest.options
     limit = f"{options.max_files_per_trigger} files"
@@ -52,6 +54,19 @@ def _transform_facts(pipeline: Pipeline, transform: Transform, settings: Setting
         ("state", f"`{settings.state_root(pipeline.name)}`"),
         ("file", f"`{pipeline.file.name}`"),
     ]
+
+
+def _copy_into_facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
+    return [
+        *((f"statement {number}", f"`{_line(one.sql)}`") for number, one in enumerate(pipeline.copy_into or (), 1)),
+        *(("table", f"`{table}` at `{settings.table_root(table)}`") for table in pipeline.targets),
+        ("schedule", _schedule(pipeline)),
+        ("file", f"`{pipeline.file.name}`"),
+    ]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'")
 
 
 def _schedule(pipeline: Pipeline) -> str:

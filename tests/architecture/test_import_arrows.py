@@ -15,6 +15,7 @@ DELTA_RS = ("deltalake", "pyarrow", "obstore", "pandas")
 FORBIDDEN = {
     "dags": (*SPARK, *DELTA_RS, "spark_jobs"),
     "include/config": (*SPARK, *AIRFLOW, *DELTA_RS, "spark_jobs", "include.ledger", "include.submit", "include.cli"),
+    "include/copy_into": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/ledger": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/transform": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/probe": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),

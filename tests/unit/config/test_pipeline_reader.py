@@ -214,7 +214,6 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
 @pytest.mark.parametrize(
     "section",
     [
-        "copy_into: [\"COPY INTO bronze.planes FROM 'planes' FILEFORMAT = CSV\"]",
         "cache: {table: bronze.planes, keys: [tailnum], columns: [manufacturer]}",
         "transform: {source: a.b, table: c.d, steps: [{apply_changes: {keys: [a], sequence_by: b, scd: 2}}]}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: avro}}",
