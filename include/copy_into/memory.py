@@ -15,13 +15,12 @@ from include.config.settings import PIPELINES_DIR, Settings, is_remote
 from include.copy_into.state import STATE, TableState
 from include.copy_into.target import open_target
 from include.ledger.changes import FORGOTTEN_SIZE, latest
+from include.ledger.copied import batch_and_path, not_loaded
 from include.ledger.ledger import Ledger
 from include.ledger.outcomes import SOURCE_FILE
 from include.ledger.tables import open_table, read, storage_errors
 from include.ledger.target import app_id
-from include.ledger.versions import KNOWN, column, empty
-
-NOT_LOADED = "status <> 'loaded'"
+from include.ledger.versions import KNOWN, column
 
 
 def known_files(state: TableState, ledger: Ledger, *, force: bool) -> pa.Table:
@@ -34,10 +33,10 @@ def known_files(state: TableState, ledger: Ledger, *, force: bool) -> pa.Table:
         return rows
     if force:
         return _forgotten(latest(rows))
-    gone = _not_loaded(state)
+    gone = not_loaded(state.settings)
     if not gone.num_rows:
         return latest(rows)
-    lost = pc.is_in(_key(rows), value_set=_key(gone))
+    lost = pc.is_in(batch_and_path(rows), value_set=batch_and_path(gone))
     remembered = latest(rows.filter(pc.invert(lost)))
     others = latest(rows.filter(lost))
     others = others.filter(pc.invert(pc.is_in(others["path"], value_set=remembered["path"].combine_chunks())))
@@ -60,17 +59,6 @@ def ingested_paths(settings: Settings, table: str) -> pa.Array:
 def _forgotten(rows: pa.Table) -> pa.Table:
     sizes = column([FORGOTTEN_SIZE] * rows.num_rows, pa.int64())
     return rows.set_column(KNOWN.get_field_index("size"), KNOWN.field("size"), sizes)
-
-
-def _not_loaded(state: TableState) -> pa.Table:
-    table = open_table(state.settings.state_root(STATE, "outcomes"))
-    if table is None:
-        return empty(pa.schema([("batch", pa.int64()), ("path", pa.string())]))
-    return read(table, ("batch", "path"), NOT_LOADED)
-
-
-def _key(rows: pa.Table) -> pa.Array:
-    return pc.binary_join_element_wise(pc.cast(rows["batch"], pa.string()), rows["path"], " ").combine_chunks()
 
 
 def _pipelines_into(settings: Settings, table: str, target: DeltaTable | None) -> Iterator[str]:
@@ -116,7 +104,7 @@ def _paths_of(settings: Settings, pipeline: str) -> pa.Array:
     if table is not None:
         refused = read(table, ("batch", "path"), "status = 'quarantined'")
         if refused.num_rows:
-            known = known.filter(pc.invert(pc.is_in(_key(known), value_set=_key(refused))))
+            known = known.filter(pc.invert(pc.is_in(batch_and_path(known), value_set=batch_and_path(refused))))
     return known["path"].combine_chunks()
 
 

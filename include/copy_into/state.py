@@ -20,12 +20,13 @@ when the target's transaction version says that its rows are; from the latter th
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from include.config.settings import Settings, join
 from include.copy_into.statement import CopyInto, read_statement
 from include.copy_into.target import open_target
+from include.ledger.copied import STATE, table_settings
 from include.ledger.ledger import Ledger, read_batches
 from include.ledger.outcomes import last_outcome_batch
 from include.ledger.state_files import create_document, delete_document, read_document, write_document
@@ -33,7 +34,8 @@ from include.ledger.tables import storage_errors
 from include.ledger.target import app_id
 from include.ledger.versions import PlannedBatch
 
-STATE = "_copy_into"
+__all__ = ["APP_ID", "STATE", "Intent", "TableState"]
+
 APP_ID = app_id(STATE)
 Document = Mapping[str, Any]
 
@@ -53,8 +55,7 @@ class TableState:
     def __init__(self, settings: Settings, table: str) -> None:
         self.table = table
         self.location = settings.table_root(table)
-        # The ledger's rooms take a state folder and a name below it.
-        self.settings = replace(settings, state=self.location)
+        self.settings = table_settings(settings, table)
 
     def ledger(self) -> Ledger:
         """The ledger as it is now."""

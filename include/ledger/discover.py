@@ -29,6 +29,7 @@ from include.ledger.ledger import Ledger, LedgerMoved
 from include.ledger.packing import in_load_order, pack
 from include.ledger.pending import pending_above
 from include.ledger.plan import Plan, make_plan
+from include.ledger.planning import planning
 from include.ledger.skips import Skip
 from include.ledger.target import app_id, committed_batch
 from include.ledger.versions import FileVersion, file_versions, total_size
@@ -113,9 +114,10 @@ def discover(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_run: bo
 
 def _commit_plan(pipeline: Pipeline, settings: Settings, run_id: str) -> Plan:
     for pause in pauses():
-        plan = make_plan(pipeline, settings, time.time_ns() // 1000)
         try:
-            _write(plan, pipeline, settings, run_id)
+            with planning(settings, pipeline.ingestion().table, alone=False):
+                plan = make_plan(pipeline, settings, time.time_ns() // 1000)
+                _write(plan, pipeline, settings, run_id)
         except LedgerMoved:
             time.sleep(pause)
         else:

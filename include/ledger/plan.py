@@ -9,6 +9,7 @@ from include.config.pipeline import Pipeline
 from include.config.settings import Settings, is_remote
 from include.ledger import skips
 from include.ledger.changes import Changes, compare, defer, forget, latest, planned_versions, unknown_skips
+from include.ledger.copied import copied_files
 from include.ledger.fates import Fates, fates
 from include.ledger.forgotten import forgotten_versions
 from include.ledger.ledger import Ledger
@@ -44,7 +45,7 @@ def make_plan(pipeline: Pipeline, settings: Settings, now: int) -> Plan:
     ledger.refuse_lost_state(committed)
     listing = list_source(settings, ingest, now)
     everything = known_files(settings, pipeline, ledger)
-    known = forget(everything, forgotten_versions(settings, name))
+    known = forget(_with_copied(settings, ingest.table, everything), forgotten_versions(settings, name))
     changes = compare(listing.files, known)
     found = unknown_skips(listing.skips, known)
     if not (ingest.options.include_existing_files or ledger.exists or everything.num_rows):
@@ -69,6 +70,15 @@ def known_files(settings: Settings, pipeline: Pipeline, ledger: Ledger) -> pa.Ta
     at_start = skips.existing_at_start(settings, pipeline.name)
     unplanned = pc.invert(pc.is_in(at_start["path"], value_set=known["path"].combine_chunks()))
     return pa.concat_tables([known, at_start.filter(unplanned)])
+
+
+def _with_copied(settings: Settings, table: str, known: pa.Table) -> pa.Table:
+    """Known files, and those that COPY INTO loaded into the same table."""
+    copied = copied_files(settings, table)
+    if not copied.num_rows:
+        return known
+    unplanned = pc.invert(pc.is_in(copied["path"], value_set=known["path"].combine_chunks()))
+    return pa.concat_tables([known, latest(copied.filter(unplanned))])
 
 
 def _readable(settings: Settings, source: str, planned: pa.Table) -> tuple[pa.Table, list[Skip]]:

@@ -14,15 +14,19 @@ from deltalake import DeltaTable, Field, Schema
 from pyspark.sql import SparkSession
 
 from include.config.errors import DataRefused
+from include.config.pipeline import Pipeline
 from include.config.settings import Settings, load_settings
 from include.copy_into.errors import CopyIntoError
 from include.copy_into.plan import CopyPlan, plan_statements
 from include.copy_into.recovery import commits
 from include.copy_into.results import CopyResult, iter_files, iter_quarantine, results
 from include.copy_into.statement import read_statement
+from include.ledger.discover import discover
 from include.probe.workers import ProbePool
+from spark_jobs.engine.batch import BatchLoader
 from spark_jobs.engine.copy.loader import TableLoader
 from spark_jobs.engine.copy.validate import validate_statement
+from spark_jobs.engine.stream import LedgerStream
 from spark_jobs.notebook import copy_into
 
 CSV = "FILEFORMAT = CSV FORMAT_OPTIONS ('header' = 'true', 'inferSchema' = 'true')"
@@ -365,6 +369,31 @@ def test_vacuum_leaves_the_memory_of_the_table_alone(copy: Copy) -> None:
     shutil.rmtree(copy.settings.state, ignore_errors=True)
     assert copy.run(sql).num_affected_rows == 0
     assert len(copy.rows()) == 1
+
+
+def test_an_ingest_pipeline_and_copy_into_know_of_each_others_files(copy: Copy) -> None:
+    copy.drop("in/a.json", '{"id": 1}\n')
+    copy.run(f"COPY INTO bronze.t FROM 'in' FILEFORMAT = JSON {MERGE}")
+    options = {"cloudFiles.format": "json", "cloudFiles.inferColumnTypes": True}
+    section = {"source": "in", "table": "bronze.t", "options": options}
+    pipeline = Pipeline.model_validate({"name": "p", "file": copy.landing / "p.yaml", "ingest": section})
+    assert discover(pipeline, copy.settings, "run-a").discovered == 0
+    copy.drop("in/b.json", '{"id": 2}\n')
+    assert discover(pipeline, copy.settings, "run-b").discovered == 1
+    ingest = pipeline.ingestion()
+    LedgerStream(copy.spark, pipeline, ingest, copy.settings).run(
+        BatchLoader(copy.spark, pipeline, ingest, copy.settings, "run-b", copy.pool)
+    )
+    copy.drop("in/c.json", '{"id": 3}\n')
+    done = copy.run("COPY INTO bronze.t FROM 'in' FILEFORMAT = JSON")
+    assert [file["path"] for file in done.files] == ["in/c.json"]
+    assert copy.rows("id", "_source_file") == [
+        {"id": 1, "_source_file": None},
+        {"id": 2, "_source_file": "in/b.json"},
+        {"id": 3, "_source_file": "in/c.json"},
+    ]
+    shutil.rmtree(copy.settings.state)
+    assert copy.run("COPY INTO bronze.t FROM 'in' FILEFORMAT = JSON").num_affected_rows == 0
 
 
 def test_the_notebooks_function_returns_databricks_columns(copy: Copy) -> None:

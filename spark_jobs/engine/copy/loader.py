@@ -32,14 +32,15 @@ from include.copy_into.state import APP_ID, STATE, Intent, TableState
 from include.copy_into.target import open_target
 from include.ledger.accounting import RecordsUnaccounted
 from include.ledger.attempts import AttemptStore
-from include.ledger.outcomes import FileOutcome
+from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION, FileOutcome
 from include.ledger.quarantine import write_refusals
 from include.ledger.versions import PlannedBatch
 from include.probe.workers import ProbePool
 from include.submit.failures import Failure, failure_of
-from spark_jobs.engine.copy.prepare import Preparation, target_schema
+from spark_jobs.engine.copy.prepare import Preparation, target_schema, told
 from spark_jobs.engine.copy.shape import Shaped
-from spark_jobs.engine.readers import FILE, spark_names
+from spark_jobs.engine.copy.source import with_origin
+from spark_jobs.engine.readers import FILE, quoted, spark_names
 from spark_jobs.engine.watchdog import Watchdog
 from spark_jobs.engine.work import Work, decisions, first_refusals, refusals
 
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 
 LOST_RACE = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 FAILURES = 3  # errors that nothing explains, of one batch, before it no longer holds up those after it
+ORIGIN = (SOURCE_FILE, SOURCE_VERSION, INGESTED_AT)
 STATUS = {"load": "loaded", "quarantine": "quarantined", "superseded": "superseded"}
 
 
@@ -91,7 +93,11 @@ class TableLoader:
         except (CopyIntoError, DataRefused) as error:
             self._reject(planned, failure_of(error))
         except (Py4JJavaError, PySparkException, Defect) as error:
-            self._give_up(planned, error)
+            explained = told(error)
+            if isinstance(explained, CopyIntoError):
+                self._reject(planned, failure_of(explained))
+            else:
+                self._give_up(planned, error)
         else:
             self.attempts.end(planned.batch)
             _report(planned, outcomes, time.monotonic() - started)
@@ -158,7 +164,7 @@ class _Batch:
             try:
                 rows = preparation.rows(work, shaped)
                 note = self._decide(work, self._counts(work, rows))
-                self._write(rows, shaped, note)
+                self._write(self._with_origin(rows, work, preparation), shaped, note)
             except (Py4JJavaError, PySparkException) as error:
                 work = preparation.after_failure(work, shaped, error)
             else:
@@ -231,9 +237,16 @@ class _Batch:
             )
         return outcomes
 
+    def _with_origin(self, rows: DataFrame, work: Work, preparation: Preparation) -> DataFrame:
+        """The rows with the columns of ingest pipelines, where the table has them."""
+        if preparation.target is None or SOURCE_FILE not in preparation.target.names:
+            return rows
+        return with_origin(self.loader.spark, rows, work.full, self.planned.planned_at)
+
     def _write(self, rows: DataFrame, shaped: Shaped, note: Mapping[str, Any]) -> None:
+        own = [name for name in ORIGIN if name in rows.columns and name not in shaped.names]
         writer = (
-            rows.select(*(f"`{name.replace('`', '``')}`" for name in shaped.names))
+            rows.select(*map(quoted, (*shaped.names, *own)))
             .write.format("delta")
             .mode("append")
             .option("txnAppId", APP_ID)

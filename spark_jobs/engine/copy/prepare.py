@@ -192,15 +192,19 @@ class Preparation:
 # SQLSTATE classes of what the statement, its files or the table's constraints are at fault for: cardinality, data,
 # constraints, syntax and names.
 AT_FAULT = ("21", "22", "23", "42")
-CONDITION = re.compile(r"\[(?P<condition>[A-Z][A-Z0-9_.]+)\] (?P<what>.*?)\s*SQLSTATE: (?P<state>\w{5})", re.DOTALL)
+CONDITION = re.compile(
+    r"\[(?P<condition>[A-Z][A-Z0-9_.]+)\] (?P<what>(?:(?!\[[A-Z][A-Z0-9_.]+\] ).)*?)\s*SQLSTATE: (?P<state>\w{5})",
+    re.DOTALL,
+)
 
 
 def told(error: Exception) -> Exception:
     """Spark's error about the statement, its data or the table's constraints as ours; any other as it is."""
     if not isinstance(error, PySparkException | Py4JJavaError):
         return error
-    found = CONDITION.search(str(error))
-    if found is None or not found["state"].startswith(AT_FAULT):
+    # The first line often says no more than that a task failed; the cause stands further down.
+    found = next((one for one in CONDITION.finditer(str(error)) if one["state"].startswith(AT_FAULT)), None)
+    if found is None:
         return error
     return LoadRefused(
         found["condition"],

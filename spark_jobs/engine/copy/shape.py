@@ -112,9 +112,9 @@ def _written(item: Expression, plain: Sequence[str]) -> str | list[tuple[str, st
 
 def _expanded(visible: DataFrame, sql: str, item: Expression) -> list[tuple[str, str]]:
     """What an expression gives: one column, or several where it ends in a star."""
+    found = visible.selectExpr(sql).columns  # also where there is an alias: an error must not name our own columns
     if item.alias is not None:
         return [(sql, item.alias)]
-    found = visible.selectExpr(sql).columns
     if len(found) == 1:
         return [(sql, found[0])]
     parent = sql.rpartition(".")[0]

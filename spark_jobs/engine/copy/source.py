@@ -10,7 +10,9 @@ from pyspark.sql.types import DataType, StringType, StructField, StructType
 from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
 from include.copy_into.statement import CopyInto
+from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from spark_jobs.engine.readers import FILE, BatchFile, infer_schema, spark_names
+from spark_jobs.engine.schemas import RESERVED
 
 METADATA = "_metadata"
 
@@ -27,7 +29,7 @@ def source_schema(
     if target is None or statement.select is not None or kind in ("parquet", "text"):
         return _found(statement, infer_schema(spark, ingest, files), files)
     if kind == "json" and not any(file.report.unknown for file in files):
-        return StructType([field for field in target if not _generated(field)])
+        return StructType([field for field in target if not _filled_by_others(field)])
     if kind == "csv":
         return _csv_schema(spark, statement, files, target)
     inferred = _found(statement, infer_schema(spark, ingest, files), files)
@@ -57,7 +59,7 @@ def positional(target: StructType, statement: CopyInto) -> list[StructField]:
     Raises:
         LoadRefused: the statement names a column that the target does not have.
     """
-    plain = [field for field in target if not _generated(field)]
+    plain = [field for field in target if not _filled_by_others(field)]
     if statement.columns is None:
         return plain
     by_name = {field.name.lower(): field for field in plain}
@@ -73,9 +75,11 @@ def positional(target: StructType, statement: CopyInto) -> list[StructField]:
     return [by_name[name.lower()] for name in statement.columns]
 
 
-def _generated(field: StructField) -> bool:
-    """Identity and generated columns: Delta fills them itself."""
-    return any(key.startswith(("delta.identity", "delta.generationExpression")) for key in field.metadata)
+def _filled_by_others(field: StructField) -> bool:
+    """Identity and generated columns, which Delta fills itself, and what Sluice writes beside each record."""
+    return field.name in RESERVED or any(
+        key.startswith(("delta.identity", "delta.generationExpression")) for key in field.metadata
+    )
 
 
 def arity(statement: CopyInto, wanted: Sequence[str], found: Sequence[str]) -> LoadRefused:
@@ -111,6 +115,20 @@ def with_metadata(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFi
     facts = facts.select("__sluice_uri", F.struct(*fields).alias(METADATA))
     joined = frame.join(F.broadcast(facts), frame[FILE] == facts["__sluice_uri"], how="left")
     return joined.drop("__sluice_uri")
+
+
+def with_origin(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFile], planned_at: int) -> DataFrame:
+    """The same rows with the columns of ingest pipelines that say where a row is from, but for the batch, whose numbers
+    are the pipeline's own.
+    """
+    columns = {
+        "__sluice_uri": pa.array(spark_names(spark, files), pa.string()),
+        SOURCE_FILE: pa.array([file.path for file in files], pa.string()),
+        SOURCE_VERSION: pa.array([file.version for file in files], pa.int32()),
+    }
+    facts = spark.createDataFrame(pa.table(columns))
+    joined = frame.join(F.broadcast(facts), frame[FILE] == facts["__sluice_uri"], how="left")
+    return joined.withColumn(INGESTED_AT, F.timestamp_micros(F.lit(planned_at)))
 
 
 def _types(schema: StructType) -> dict[str, DataType]:
