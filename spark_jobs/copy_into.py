@@ -16,7 +16,8 @@ from include.config.errors import SluiceError
 from include.config.exit_codes import ExitCode
 from include.config.reader import load_pipeline
 from include.config.settings import Settings, load_settings
-from include.copy_into.state import STATE
+from include.copy_into.results import rejection_of
+from include.copy_into.state import STATE, TableState
 from include.copy_into.statement import CopyInto, read_statement
 from include.probe.workers import ProbePool
 from include.submit.failures import failure_of, write_failure
@@ -70,8 +71,11 @@ def _work(name: str, statements: tuple[CopyInto, ...], settings: Settings, run_i
         if validate is not None:
             validate.write_text(json.dumps(validate_statement(spark, settings, pool, statements[0]), default=str))
         else:
-            for table in dict.fromkeys(statement.table for statement in statements):
+            tables = dict.fromkeys(statement.table for statement in statements)
+            before = {table: TableState(settings, table).accounted() for table in tables}
+            for table in tables:
                 TableLoader(spark, settings, pool, table, run_id).run()
+            rejection_of(settings, statements, run_id, before)
         spark.stop()
     finally:
         pool.close()

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from include.config.settings import Settings, load_settings
 from include.copy_into.plan import plan_statements
-from include.copy_into.results import over, results
+from include.copy_into.results import over, refuse_rejected, results
 from include.copy_into.statement import CopyInto, read_statement
 from include.probe.workers import ProbePool
 from include.submit.steps import new_run_id
@@ -75,6 +75,7 @@ def _loaded(spark: SparkSession, settings: Settings, pool: ProbePool, statement:
     if not over(settings, plan):
         with table_lock(settings, statement.table, wait):
             TableLoader(spark, settings, pool, statement.table, plan.run_id).run()
+    refuse_rejected(settings, plan)
     figures = results(settings, plan)[0].to_dict()
     row = {name: [figures[name]] for name in RESULT.names}
     return spark.createDataFrame(pa.Table.from_pydict(row, schema=RESULT))

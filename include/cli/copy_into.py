@@ -88,12 +88,13 @@ def _job(pipeline: Pipeline, settings: Settings, run_id: str, planned_bytes: int
 
 def _load(pipeline: Pipeline, statement: CopyInto, settings: Settings, wait: int) -> dict[str, Any]:
     from include.copy_into.plan import plan_statements  # noqa: PLC0415 - Delta and Arrow, half a second
-    from include.copy_into.results import results  # noqa: PLC0415
+    from include.copy_into.results import refuse_rejected, results  # noqa: PLC0415
     from include.submit.steps import new_run_id  # noqa: PLC0415
 
     plan = plan_statements(settings, [statement], new_run_id())
     if plan.statements[0].batches:
         _bring_to_end(pipeline, settings, plan, wait)
+    refuse_rejected(settings, plan)
     return results(settings, plan)[0].to_dict()
 
 

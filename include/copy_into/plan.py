@@ -140,7 +140,7 @@ def _plan(settings: Settings, state: TableState, statement: CopyInto, identifier
         with planning(settings, statement.table, alone=True):
             ledger = state.ledger()
             waiting = _waiting(state, ledger, statement)
-            if (repeated := _planned_before(ledger, identifier)) is not None:
+            if statement.options.force and (repeated := _planned_before(state, ledger, identifier)) is not None:
                 return PlannedStatement(statement.table, repeated, tuple({*waiting, repeated}), 0, 0, 0)
             candidate = _candidate(settings, state, statement, ledger, without=waiting)
             try:
@@ -171,11 +171,15 @@ def _waiting(state: TableState, ledger: Ledger, statement: CopyInto) -> list[int
     return [batch for batch, intent in intents.items() if intent and intent.statement.identity == statement.identity]
 
 
-def _planned_before(ledger: Ledger, identifier: str) -> int | None:
-    """The batch that this very run planned already: a task that is tried again must not force its files twice."""
+def _planned_before(state: TableState, ledger: Ledger, identifier: str) -> int | None:
+    """The batch that this very run planned already: a task that is tried again must not force its files twice.
+
+    None where that batch was rejected: nothing of it was loaded.
+    """
     rows = ledger.rows(("batch", "run_id"), 1, ledger.last_batch)
     found = rows.filter(pc.equal(rows["run_id"], identifier))["batch"]
-    return None if len(found) == 0 else int(found[0].as_py())
+    batch = max(found.to_pylist(), default=None)
+    return None if batch is None or state.rejection(batch) is not None else int(batch)
 
 
 def _candidate(

@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
-from include.copy_into.errors import CopyIntoError, LoadRefused
+from include.copy_into.errors import LoadRefused
 from include.copy_into.plan import CopyPlan
 from include.copy_into.state import STATE, TableState
+from include.copy_into.statement import CopyInto
 from include.ledger.files import STATUSES as INGEST_STATUSES
 from include.ledger.files import iter_skipped, last_failure
 from include.ledger.outcomes import read_outcomes
@@ -57,17 +60,10 @@ class CopyResult:
 
 
 def results(settings: Settings, plan: CopyPlan) -> list[CopyResult]:
-    """The result of each statement of a plan, counted from the outcomes of its batches.
-
-    Raises:
-        CopyIntoError: a statement was rejected: nothing of it was loaded.
-    """
+    """The result of each statement of a plan, counted from the outcomes of its batches; none where it was rejected."""
     found = []
     for planned in plan.statements:
         state = TableState(settings, planned.table)
-        for batch in planned.batches:
-            if (failure := state.rejection(batch)) is not None:
-                raise Rejected.told(failure)
         rows = _outcomes(state, planned.batches)
         loaded = sum(row["rows_loaded"] for row in rows)
         corrupt = sum(row["status"] == "quarantined" for row in rows)
@@ -82,12 +78,42 @@ def over(settings: Settings, plan: CopyPlan) -> bool:
 
 
 class Rejected(LoadRefused):
-    """Raised when a statement was rejected; with the exit code of the cause, where that is another than 65."""
+    """Raised when a statement was rejected, with the class, the message and the exit code of the cause."""
 
-    @classmethod
-    def told(cls, failure: Mapping[str, Any]) -> CopyIntoError:
-        """The error that was written down."""
-        return cls(failure["error_class"], failure["message"], remedy=failure["remedy"])
+    def __init__(self, failure: Mapping[str, Any]) -> None:
+        super().__init__(failure["error_class"], failure["message"], remedy=failure["remedy"])
+        self.exit_code = ExitCode(failure["exit_code"])  # type: ignore[misc]
+
+
+def refuse_rejected(settings: Settings, plan: CopyPlan) -> None:
+    """Say why nothing of a statement of the plan was loaded, if that is so.
+
+    Raises:
+        Rejected: for the first such statement.
+    """
+    for one in plan.statements:
+        for batch in one.batches:
+            if (failure := TableState(settings, one.table).rejection(batch)) is not None:
+                raise Rejected(failure)
+
+
+def rejection_of(settings: Settings, statements: Sequence[CopyInto], run_id: str, since: Mapping[str, int]) -> None:
+    """Say why nothing of a run's statement was loaded, if that is so: of one that the run planned, or one of the same
+    text above the batch `since` of its table.
+
+    Raises:
+        Rejected: for the first such statement.
+    """
+    identities = {statement.identity for statement in statements}
+    for table in dict.fromkeys(statement.table for statement in statements):
+        state = TableState(settings, table)
+        ledger = state.ledger()
+        rows = ledger.rows(("batch", "run_id"), 1, ledger.last_batch)
+        own = pc.unique(rows.filter(pc.starts_with(rows["run_id"], f"{run_id}#"))["batch"]).to_pylist()
+        for batch in sorted({*own, *range(since[table] + 1, state.accounted() + 1)}):
+            failure, intent = state.rejection(batch), state.intent_of(batch)
+            if failure and intent and (intent.run_id == run_id or intent.statement.identity in identities):
+                raise Rejected(failure)
 
 
 def iter_files(settings: Settings, table: str) -> Iterator[dict[str, Any]]:

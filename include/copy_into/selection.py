@@ -1,13 +1,14 @@
 """Which files of the source a statement names: all, those of FILES, or those that PATTERN matches."""
 
 import os
+import posixpath
 import re
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from include.config.settings import Settings, is_remote
+from include.config.settings import Settings, is_remote, local_path
 from include.copy_into import errors
 from include.copy_into.errors import TargetMissing
 from include.copy_into.statement import CopyInto
@@ -27,7 +28,7 @@ def named_files(settings: Settings, statement: CopyInto, now: int) -> Listing:
         TargetMissing: a file of FILES is not there.
         ConfigError: PATTERN is not a pattern.
     """
-    statement = _folder_first(settings, statement)
+    statement = _folder_first(settings, _one_spelling(statement))
     listing = list_source(settings, statement.ingest, now)
     if statement.files is None and statement.pattern is None:
         return listing
@@ -59,6 +60,14 @@ class Pattern:
         )
 
 
+def _one_spelling(statement: CopyInto) -> CopyInto:
+    """A local source without `./` and `//`: a file has one name in the ledger, however its folder is written."""
+    if is_remote(statement.source):
+        return statement
+    source = posixpath.normpath(local_path(statement.source))
+    return _within(statement, "" if source == "." else source, files=statement.files, pattern=statement.pattern)
+
+
 def _folder_first(settings: Settings, statement: CopyInto) -> CopyInto:
     """A source that is a file, or has a pattern in it, as a folder with FILES or PATTERN."""
     source = statement.source
@@ -69,9 +78,10 @@ def _folder_first(settings: Settings, statement: CopyInto) -> CopyInto:
         parts = source.split("/")
         first = next(index for index, part in enumerate(parts) if GLOB.search(part))
         folder, pattern = "/".join(parts[:first]), "/".join(parts[first:])
-        return _within(statement, folder or ("/" if source.startswith("/") else "."), pattern=pattern)
+        return _within(statement, folder or ("/" if source.startswith("/") else ""), pattern=pattern)
     if not is_remote(source) and os.path.isfile(settings.source_root(source)):  # noqa: PTH113
-        return _within(statement, str(path.parent), files=(path.name,))
+        parent = "" if str(path.parent) == "." else str(path.parent)
+        return _within(statement, parent, files=(path.name,))
     return statement
 
 

@@ -24,11 +24,7 @@ class CopyIntoSteps:
         return CopyPlan.from_dict(found)
 
     def figures(self, pipeline: Pipeline, settings: Settings, plan: Plan) -> Figures:
-        """Counted from the outcomes of the statements' batches.
-
-        Raises:
-            CopyIntoError: a statement was rejected.
-        """
+        """Counted from the outcomes of the statements' batches; that one was rejected is the job's failure."""
         copy_plan = cast(CopyPlan, plan)
         done = results(settings, copy_plan)
         files = [file for result in done for file in result.files]

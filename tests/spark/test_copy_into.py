@@ -19,7 +19,7 @@ from include.config.settings import Settings, load_settings
 from include.copy_into.errors import CopyIntoError
 from include.copy_into.plan import CopyPlan, plan_statements
 from include.copy_into.recovery import commits
-from include.copy_into.results import CopyResult, iter_files, iter_quarantine, results
+from include.copy_into.results import CopyResult, iter_files, iter_quarantine, refuse_rejected, results
 from include.copy_into.statement import read_statement
 from include.ledger.discover import discover
 from include.probe.workers import ProbePool
@@ -65,6 +65,7 @@ class Copy:
         plan = self.plan(sql, parameters)
         if plan.has_work:
             self.load()
+        refuse_rejected(self.settings, plan)
         return results(self.settings, plan)[0]
 
     def rows(self, *columns: str) -> list[dict[str, Any]]:
