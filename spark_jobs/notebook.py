@@ -17,9 +17,9 @@ from include.config.settings import Settings, load_settings
 from include.copy_into.plan import plan_statements
 from include.copy_into.results import over, refuse_rejected, results
 from include.copy_into.statement import CopyInto, read_statement
+from include.ledger.table_lock import table_lock
 from include.probe.workers import ProbePool
 from include.submit.steps import new_run_id
-from include.submit.table_lock import table_lock
 from spark_jobs.engine.copy.loader import TableLoader
 from spark_jobs.engine.copy.validate import validate_statement
 

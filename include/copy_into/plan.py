@@ -22,7 +22,7 @@ from include.config.settings import Settings
 from include.copy_into import errors
 from include.copy_into.errors import LoadRefused, TargetMissing
 from include.copy_into.memory import ingested_paths, known_files
-from include.copy_into.recovery import ONE_BATCH, put_in_order
+from include.copy_into.recovery import ONE_BATCH, put_in_order_if_free
 from include.copy_into.selection import named_files
 from include.copy_into.state import STATE, Intent, TableState
 from include.copy_into.statement import CopyInto
@@ -135,7 +135,7 @@ class _Candidate:
 
 
 def _plan(settings: Settings, state: TableState, statement: CopyInto, identifier: str, run_id: str) -> PlannedStatement:
-    put_in_order(state, run_id)
+    put_in_order_if_free(settings, state, run_id)
     for pause in pauses():
         with planning(settings, statement.table, alone=True):
             ledger = state.ledger()

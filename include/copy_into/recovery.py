@@ -6,17 +6,20 @@ outcomes, and even the ledger, can be written again from the history of the tabl
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from deltalake import DeltaTable
 
-from include.config.errors import Defect, StateLost
+from include.config.errors import Defect, StateLost, TableLocked
+from include.config.settings import Settings
 from include.copy_into.state import STATE, TableState
 from include.copy_into.target import open_target
 from include.ledger.ledger import LedgerMoved
 from include.ledger.outcomes import FileOutcome, write_outcomes
+from include.ledger.table_lock import table_lock
 from include.ledger.tables import storage_errors
 from include.ledger.versions import PLANNED, PlannedBatch, table
 
@@ -67,8 +70,29 @@ def commit_of(state: TableState, batch: int) -> Commit | None:
     return None
 
 
+def put_in_order_if_free(settings: Settings, state: TableState, run_id: str) -> None:
+    """Put the state in order, unless a load holds the table: it is about to do that itself.
+
+    Raises:
+        StateLost, StorageError: see `put_in_order`.
+        TableLocked: the ledger is gone, and the load that holds the table has not rebuilt it.
+    """
+    committed = state.committed()
+    if state.ledger().last_batch >= committed <= state.accounted():
+        return
+    with suppress(TableLocked), table_lock(settings, state.table, 0):
+        put_in_order(state, run_id)
+    if state.ledger().last_batch < state.committed():
+        raise TableLocked(
+            f"The ledger of {state.table} is gone, and another run that writes the table must end before it is rebuilt.",
+            remedy="Run again.",
+        )
+
+
 def put_in_order(state: TableState, run_id: str) -> None:
     """Rebuild the ledger where it is gone, and the outcomes of batches that the target holds without them.
+
+    The caller holds the table's lock: two processes that wrote the same outcomes at once would fail.
 
     Raises:
         StateLost: the ledger is gone, and the table's history does not say all that was in it.

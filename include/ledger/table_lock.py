@@ -1,5 +1,6 @@
-"""The lock of a target table, for a process that is its writer itself: the notebook's function. Jobs get it by flock(1)
-before their JVM starts (command.py); it is the same file.
+"""The lock of a target table, for a process that is its writer itself: the notebook's function, and a plan that puts
+COPY INTO's state in order. Jobs get it by flock(1) before their JVM starts (include/submit/command.py); it is the same
+file.
 """
 
 import fcntl
