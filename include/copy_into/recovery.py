@@ -84,7 +84,7 @@ def put_in_order_if_free(settings: Settings, state: TableState, run_id: str) -> 
         put_in_order(state, run_id)
     if state.ledger().last_batch < state.committed():
         raise TableLocked(
-            f"The ledger of {state.table} is gone, and another run that writes the table must end before it is rebuilt.",
+            f"The ledger of {state.table} is gone, and another run that writes the table must end first.",
             remedy="Run again.",
         )
 
