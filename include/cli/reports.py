@@ -1,4 +1,4 @@
-"""`sluice files`, `status` and `quarantine`: what was seen and what became of it. Read by delta-rs, no JVM."""
+"""`sluice files` and `status`: what was seen and what became of it. Read by delta-rs, no JVM."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,14 +33,12 @@ STATUS = {
     "rows refused": "rows_quarantined",
     "last failure": "last_failure",
 }
-QUARANTINE = columns("path", "record", "reason", "raw", "batch")
 
 
 def register(app: typer.Typer) -> None:
     """Add this room's commands."""
     app.command()(files)
     app.command()(status)
-    app.command()(quarantine)
 
 
 def files(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
@@ -48,7 +46,7 @@ def files(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
     from include.ledger.files import iter_files  # noqa: PLC0415 - Delta and Arrow, half a second
 
     settings = load_settings()
-    if (tables := _tables(name, settings)) is not None:
+    if (tables := copied_tables(name, settings)) is not None:
         from include.copy_into import results  # noqa: PLC0415
 
         found = (row for table in tables for row in results.iter_files(settings, table))
@@ -61,25 +59,7 @@ def files(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
     return int(ExitCode.OK)
 
 
-def quarantine(name: Name, as_json: Json = False, limit: Limit = 100) -> int:
-    """List what was refused, why, and its raw text."""
-    from include.ledger.files import iter_quarantine  # noqa: PLC0415 - Delta and Arrow, half a second
-
-    settings = load_settings()
-    if (tables := _tables(name, settings)) is not None:
-        from include.copy_into import results  # noqa: PLC0415
-
-        found = (row for table in tables for row in results.iter_quarantine(settings, table))
-        if _print(found, QUARANTINE, as_json=as_json, limit=limit) == 0:
-            note(f"{name}: nothing is quarantined.")
-        return int(ExitCode.OK)
-    pipeline = load(name, settings)
-    if _print(iter_quarantine(settings, pipeline), QUARANTINE, as_json=as_json, limit=limit) == 0:
-        note(f"{pipeline.name}: nothing is quarantined.")
-    return int(ExitCode.OK)
-
-
-def _tables(name: str, settings: Settings) -> tuple[str, ...] | None:
+def copied_tables(name: str, settings: Settings) -> tuple[str, ...] | None:
     """The tables whose COPY INTO files are asked for: one by its name, or those of a pipeline; None for ingest."""
     if TABLE.fullmatch(name) and not Path(name).is_file():
         return (name,)

@@ -6,10 +6,9 @@ from include.config.document import Loc
 from include.config.ingest import Ingest
 from include.config.options import IngestOptions
 from include.config.pipeline import Pipeline
-from include.config.spark_options import NARROW_ENCODINGS
 from include.config.transform import Transform
 
-EXECUTED_FORMATS = ("json", "csv", "parquet", "text")
+EXECUTED_FORMATS = ("json", "csv", "parquet", "avro", "orc", "text", "xml", "binaryFile")
 EXECUTED_STEPS = ("filter", "select", "join", "custom")
 EXECUTED_MODES = ("addNewColumns", "failOnNewColumns", "none")
 LENIENT_JSON = (
@@ -67,16 +66,7 @@ def _of_reader(ingest: Ingest) -> Iterator[tuple[str, str]]:
     kind, reader = ingest.options.format, ingest.options.reader
     if "lineSep" in reader:
         yield "lineSep", "is not executed yet: records end where lines end"
-    encodings = ("UTF-8", *NARROW_ENCODINGS) if kind == "csv" else ("UTF-8",)
-    if reader.get("encoding", "UTF-8") not in encodings:
-        yield "encoding", _only(reader["encoding"], encodings)
-    if len(reader.get("sep", ",")) > 1:
-        yield "sep", "of more than one character is not executed yet"
-    if reader.get("wholetext") == "true":
-        yield "wholetext", "true is not executed yet: a line is a record"
     if kind == "json":
-        if reader.get("multiLine") == "true":
-            yield "multiLine", "true is not executed yet for json: write one object a line"
         for name in LENIENT_JSON:
             if reader.get(name) == "true":
                 yield name, "true is not executed yet: other lines than strict JSON are quarantined"

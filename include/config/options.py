@@ -89,8 +89,13 @@ class _Reading:
             self._take(name, value)
         if not any(name.lower() == f"{PREFIX}format".lower() for name in self._raw):
             self._refuse((), f"{PREFIX}format is required: one of json, csv, parquet, text ...")
+        if self._format == "xml" and "rowTag" not in self._reader:
+            self._refuse((), "rowTag is required for xml: the name of the elements that are records")
         if self._problems:
             raise ValidationError.from_exception_data("options", self._problems)
+        if self._format == "csv":
+            # RFC 4180, as nearly all writers have it. Spark's default is the backslash: it reads "a ""b""" wrongly.
+            self._reader.setdefault("escape", '"')
         return {**self._values, "reader": self._reader}
 
     def _find_format(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The options of Spark 4.2's readers for json, csv, parquet and text: those that are handed on, those that are refused.
+"""The options of Spark 4.2's readers for json, csv, parquet, text, xml: handed on, or refused.
 
 Taken from the option sets in Spark's own JSONOptions, CSVOptions, ParquetOptions and TextOptions. Spark accepts and
 ignores a misspelt option; here each one is in one of the two tables, or is an error.
@@ -8,6 +8,7 @@ from include.config.option import CHARACTER, COUNT, FILLED, FLAG, SEPARATOR, TEX
 
 JSON, CSV, PARQUET, PLAIN = ("json",), ("csv",), ("parquet",), ("text",)
 ROWS = ("json", "csv")
+XML = ("xml",)
 _WIDE = ("UTF-16", "UTF-16BE", "UTF-16LE", "UTF-32")
 # One byte a character, so that a line's end is the byte that it is in ASCII.
 NARROW_ENCODINGS = ("US-ASCII", "ISO-8859-1", "ISO-8859-15", "windows-1250", "windows-1251", "windows-1252")
@@ -58,6 +59,11 @@ READER_OPTIONS: tuple[Option, ...] = (
     ),
     Option("datetimeRebaseMode", _REBASE, "How dates before 1900 of old writers are read.", PARQUET),
     Option("int96RebaseMode", _REBASE, "How INT96 timestamps before 1900 of old writers are read.", PARQUET),
+    Option("rowTag", FILLED, "The name of the elements that are records. Required.", XML),
+    Option("attributePrefix", FILLED, "What the columns of attributes begin with; _ by default.", XML),
+    Option("valueTag", FILLED, "The column of an element's text beside its attributes; _VALUE by default.", XML),
+    Option("excludeAttribute", FLAG, "Leave attributes out.", XML),
+    Option("ignoreSurroundingSpaces", FLAG, "Cut white space around values; true by default.", XML),
     Option("wholetext", FLAG, "A file is one record.", PLAIN),
 )
 
@@ -75,7 +81,7 @@ REFUSED_READER_OPTIONS: dict[str, str] = {
     "samplingRatio": "a schema inferred from a sample would depend on chance",
     "dropFieldIfAllNull": "a key that holds only nulls in the first files would be unknown in the next",
     "columnPruning": "every column of every record is read, so that malformed records are seen",
-    "singleVariantColumn": "a record as one VARIANT column is not supported",
+    "singleVariantColumn": "no reader of the tables but Spark could count or show a VARIANT column",
     "readerCaseSensitive": "column names are compared as they are written",
     "mergeSchema": "use cloudFiles.schemaEvolutionMode",
     "compression": "the compression is told by the file name's ending (.gz, .bz2, .zst ...)",

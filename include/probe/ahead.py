@@ -8,7 +8,7 @@ from include.ledger.ledger import read_batches
 from include.ledger.pending import pending
 from include.probe.probe import FileReport
 from include.probe.records import Spec
-from include.probe.tasks import likely_spec, probe_tasks
+from include.probe.tasks import likely_spec, probe_tasks, spool_of
 from include.probe.workers import ProbePool
 
 
@@ -50,7 +50,8 @@ class Ahead:
             ingest = self._pipeline.ingestion()
             (planned,) = read_batches(self._settings, self._pipeline.name, batch, batch)
             spec = likely_spec(self._settings, self._pipeline.name, ingest)
-            reports = self._pool.map(probe_tasks(self._settings, ingest, planned.files, spec))
+            spool = spool_of(self._settings, self._pipeline.name, batch)
+            reports = self._pool.map(probe_tasks(self._settings, ingest, planned.files, spec, spool))
             self._found = (batch, spec, reports)
         except Exception as error:  # noqa: BLE001  raised by `take`, in the thread that waits for it
             self._error = error

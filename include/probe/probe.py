@@ -5,50 +5,16 @@ crashes a reader takes nothing else with it. Imports neither Spark nor Arrow for
 in a tenth of a second.
 """
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
 
-from include.probe.records import BadRecord, JsonFindings, Spec, check_block
-from include.probe.streams import BrokenFileError, Planned, SupersededError, blocks, open_planned, whole_lines
+from include.probe.csv_files import probe_csv
+from include.probe.documents import probe_binary, probe_json_document, probe_whole_text, probe_xml
+from include.probe.records import JsonFindings, check_block
+from include.probe.report import FileReport, ProbeTask, Verdict
+from include.probe.spool import write_spool
+from include.probe.streams import BrokenFileError, SupersededError, blocks, is_plain, text_blocks, whole_lines
 
-Verdict = Literal["ok", "broken", "superseded"]
-MAX_HEADER = 1 << 20  # bytes: a longer first line is no header
-
-
-@dataclass(frozen=True)
-class ProbeTask:
-    """What a worker needs to look at one file. `spec` holds the keys that the schema knows (JSON), None before there
-    is a schema. `keep` asks for the content of a clean JSON file.
-    """
-
-    path: str
-    planned: Planned
-    format: str
-    spec: Spec | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    keep: bool = False
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """What the look found.
-
-    `records` is the independent count (None where the format gives none without parsing); `bad` are records that must
-    not be loaded although Spark's reader might accept them; `unknown` maps a key that the schema does not have to the
-    first record with it; `shape` tells files apart that need a reader of their own (CSV: the header; Parquet: the
-    Arrow schema); `content` is the file's text, as it was looked at, where the task asked to keep it.
-    """
-
-    path: str
-    verdict: Verdict
-    reason: str = ""
-    records: int | None = None
-    bad: tuple[BadRecord, ...] = ()
-    unknown: Mapping[str, int] = field(default_factory=dict)
-    shape: tuple[str, ...] = ()
-    content: bytes | None = None
+__all__ = ["FileReport", "ProbeTask", "Verdict", "probe"]
 
 
 def probe(task: ProbeTask) -> FileReport:
@@ -64,90 +30,65 @@ def probe(task: ProbeTask) -> FileReport:
 
 
 def _probe_json(task: ProbeTask) -> FileReport:
+    if task.options.get("multiLine") == "true":
+        return probe_json_document(task)
     findings = JsonFindings()
     kept: list[bytes] = []
-    for block in whole_lines(blocks(task.planned)):
+    for block in whole_lines(_as_utf8(task)):
         check_block(block, task.spec, findings)
         if task.keep:
             kept.append(block)
     content = b"".join(kept) if task.keep and not findings.bad else None
-    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), findings.unknown, content=content)
+    spool = "" if content is not None else _plain_copy(task, ".json")
+    bad = tuple(findings.bad)
+    return FileReport(task.path, "ok", "", findings.records, bad, findings.unknown, content=content, spool=spool)
 
 
 def _probe_text(task: ProbeTask) -> FileReport:
-    count = sum(len(block.splitlines()) for block in whole_lines(blocks(task.planned)))
-    return FileReport(task.path, "ok", "", count)
+    if task.options.get("wholetext") == "true":
+        return probe_whole_text(task)
+    count = sum(len(block.splitlines()) for block in whole_lines(_as_utf8(task)))
+    return FileReport(task.path, "ok", "", count, spool=_plain_copy(task, ".txt"))
 
 
-def _probe_csv(task: ProbeTask) -> FileReport:
-    source = whole_lines(blocks(task.planned))
-    has_header = task.options.get("header", "false").lower() == "true"
-    if task.options.get("multiLine", "false").lower() == "true":
-        return _probe_multiline_csv(task, source, has_header)
-    comment = task.options.get("comment", "").encode()
-    records = 0
-    header: tuple[str, ...] = ()
-    for block in source:
-        if b"\0" in block:
-            raise BrokenFileError("NUL bytes in a text file: is it UTF-16? Set the option `encoding`.")
-        lines = [line for line in block.splitlines() if line.strip() and not (comment and line.startswith(comment))]
-        if lines and not header:
-            header = _header(lines[0][:MAX_HEADER], task.options)
-        records += len(lines)
-    return FileReport(
-        task.path, "ok", "", max(records - has_header, 0), shape=header if has_header else _positions(header)
-    )
+def _as_utf8(task: ProbeTask) -> Iterator[bytes]:
+    encoding = task.options.get("encoding", "UTF-8")
+    if encoding == "UTF-8":
+        return blocks(task.planned)
+    return (text.encode("utf-8", "surrogateescape") for text in text_blocks(task.planned, encoding))
 
 
-def _probe_multiline_csv(task: ProbeTask, source: Iterator[bytes], has_header: bool) -> FileReport:
-    first = next(source, b"")
-    text = first.decode(task.options.get("encoding", "utf-8"), "replace")
-    header = _fields(text.splitlines(keepends=True), task.options)
-    for _ in source:  # to the end: a truncated archive must be seen here, not by Spark
-        pass
-    return FileReport(task.path, "ok", "", None, shape=header if has_header else _positions(header))
-
-
-def _header(line: bytes, options: Mapping[str, str]) -> tuple[str, ...]:
-    try:
-        text = line.decode(options.get("encoding", "utf-8"))
-    except (UnicodeDecodeError, LookupError) as error:
-        raise BrokenFileError(f"the header is not text in the file's encoding: {error}") from None
-    return _fields([text], options)
-
-
-def _fields(lines: Sequence[str], options: Mapping[str, str]) -> tuple[str, ...]:
-    delimiter = options.get("sep", options.get("delimiter", ","))
-    quote = options.get("quote", '"')
-    try:
-        reader = csv.reader(
-            lines,
-            delimiter=delimiter,
-            quotechar=quote or None,
-            escapechar=options.get("escape", "\\"),
-            quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-        )
-        return tuple(name.strip() for name in next(reader, []))
-    except (csv.Error, TypeError) as error:
-        raise BrokenFileError(f"the first line cannot be read as CSV: {error}") from None
-
-
-def _positions(header: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"_c{i}" for i in range(len(header)))
+def _plain_copy(task: ProbeTask, suffix: str) -> str:
+    """A decompressed copy in UTF-8, where Spark cannot read the file itself."""
+    plain = is_plain(task.planned) and task.options.get("encoding", "UTF-8") == "UTF-8"
+    return "" if plain or task.spool is None else write_spool(task.spool, suffix, _as_utf8(task))
 
 
 def _probe_parquet(task: ProbeTask) -> FileReport:
-    import pyarrow as pa  # noqa: PLC0415  0.3 s of import that JSON, CSV and text do without
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    from include.probe.columnar import probe_parquet  # noqa: PLC0415  Arrow: 0.3 s that text does without
 
-    with open_planned(task.planned) as raw:
-        try:
-            footer = pq.ParquetFile(raw)
-            arrow = footer.schema_arrow
-            shape = tuple(f"{f.name}: {f.type}" for f in arrow)
-            return FileReport(task.path, "ok", "", footer.metadata.num_rows, shape=shape)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise BrokenFileError(f"not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    return probe_parquet(task)
 
 
-_PROBES = {"json": _probe_json, "csv": _probe_csv, "text": _probe_text, "parquet": _probe_parquet}
+def _probe_orc(task: ProbeTask) -> FileReport:
+    from include.probe.columnar import probe_orc  # noqa: PLC0415
+
+    return probe_orc(task)
+
+
+def _probe_avro(task: ProbeTask) -> FileReport:
+    from include.probe.avro_files import probe_avro  # noqa: PLC0415
+
+    return probe_avro(task)
+
+
+_PROBES: Mapping[str, Callable[[ProbeTask], FileReport]] = {
+    "json": _probe_json,
+    "csv": probe_csv,
+    "text": _probe_text,
+    "parquet": _probe_parquet,
+    "orc": _probe_orc,
+    "avro": _probe_avro,
+    "xml": probe_xml,
+    "binaryFile": probe_binary,
+}

@@ -20,6 +20,8 @@ JsonType = Any  # Spark's schema as JSON: a type name, or a mapping for struct, 
 Spec = Mapping[str, "Spec | None"]  # key -> what to check below it; None = any value, whatever its keys
 
 QUOTE, COLON, SPACE, TAB = b'": \t'
+BLANK = b" \t\r\n"  # a line of these alone is no record; of other white space it is one that is no JSON
+ESCAPED_NUL = b"\\u0000"
 _NESTED = (dict, list)
 
 
@@ -75,7 +77,7 @@ def check_block(block: bytes, spec: Spec | None, findings: JsonFindings) -> None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         _check_each(lines, first_line, spec, findings)
         return
-    if not (_all_objects(rows) and _conserves_keys(block, rows) and _keys_known(rows, spec)):
+    if ESCAPED_NUL in block or not (_all_objects(rows) and _conserves_keys(block, rows) and _keys_known(rows, spec)):
         _check_each(lines, first_line, spec, findings)
         return
     findings.records += len(rows)
@@ -140,32 +142,51 @@ def _path(prefix: str, key: str) -> str:
 
 def _check_each(lines: list[bytes], first_line: int, spec: Spec | None, findings: JsonFindings) -> None:
     for number, line in enumerate(lines, first_line + 1):
-        if not line.strip():
+        if not line.strip(BLANK):
             continue
         findings.records += 1
         row, reason = _parse_strictly(line)
+        unknown = [] if reason or spec is None else _unknown_keys(row, spec, "")
+        if not reason and ESCAPED_NUL in line and _has_nul_name(row, unknown, spec):
+            reason = "a key holds a NUL character, which no column's name can"
         if reason:
             findings.bad.append(BadRecord(number, reason, line))
-        elif spec is not None:
-            for path in _unknown_keys(row, spec, ""):
-                findings.unknown.setdefault(path, number)
+            continue
+        for path in unknown:
+            findings.unknown.setdefault(path, number)
 
 
 def _parse_strictly(line: bytes) -> tuple[object, str]:
     """The decoded line, and why it must not be loaded ("" if it may)."""
     try:
         row = msgspec.json.decode(line)
+        repeated = _repeated_key(line) if type(row) is dict else None
     except UnicodeDecodeError as error:
         return None, f"not valid UTF-8: {error.reason} at byte {error.start + 1}"
     except RecursionError:
         return None, "nested too deeply"
     except msgspec.DecodeError as error:
         return None, f"not valid JSON: {_plain(str(error))}"
+    return row, _why_refused(row, repeated)
+
+
+def _why_refused(row: object, repeated: str | None) -> str:
     if type(row) is not dict:
-        return None, f"not a JSON object but {_kind(row)}"
-    if repeated := _repeated_key(line):
-        return None, f"key {repeated!r} stands more than once in one object"
-    return row, ""
+        return f"not a JSON object but {_kind(row)}"
+    if repeated:
+        return f"key {repeated!r} stands more than once in one object"
+    return ""
+
+
+def _has_nul_name(row: object, unknown: Iterable[str], spec: Spec | None) -> bool:
+    """True where a NUL character would come into a column's name; a map's keys are no names."""
+    return _has_nul_key(row) if spec is None else any("\0" in path for path in unknown)
+
+
+def _has_nul_key(value: object) -> bool:
+    if isinstance(value, list):
+        return any(_has_nul_key(inner) for inner in value)
+    return isinstance(value, dict) and any("\0" in key or _has_nul_key(inner) for key, inner in value.items())
 
 
 def _plain(message: str) -> str:
@@ -195,5 +216,5 @@ def _repeated_key(line: bytes) -> str | None:
         return seen
 
     hook: Callable[[list[tuple[str, object]]], dict[str, object]] = note
-    json.loads(line, object_pairs_hook=hook)
+    json.loads(line, object_pairs_hook=hook, parse_int=str)
     return repeated[0] if repeated else None

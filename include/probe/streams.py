@@ -3,6 +3,7 @@ Hadoop does.
 """
 
 import bz2
+import codecs
 import gzip
 import io
 import os
@@ -17,14 +18,17 @@ from urllib.parse import urlsplit
 from include.config.settings import is_remote
 
 BLOCK = 1 << 20  # bytes a read: larger blocks raise the memory of a probe without making it faster
-CODECS = {".gz": "gzip", ".bz2": "bzip2", ".deflate": "deflate"}
-HADOOP_ONLY = (
-    ".zst",
-    ".lz4",
-    ".snappy",
-    ".lzo",
-)  # Spark would decompress these by name; nothing here can check them yet
-MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"PK\x03\x04": ".zip"}
+CODECS = {".gz": "gzip", ".bz2": "bzip2", ".deflate": "deflate", ".zst": "zstd", ".lz4": "lz4"}
+ARROW_CODECS = (".zst", ".lz4")  # Hadoop reads these with native libraries only, and .lz4 in a format of its own
+HADOOP_ONLY = (".snappy", ".lzo")  # Spark would decompress these by name; nothing here can check them
+MAGIC = {
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".bz2",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"\x04\x22\x4d\x18": ".lz4",
+    b"PK\x03\x04": ".zip",
+}
+WIDE = ("utf-16", "utf-16be", "utf-16le", "utf-32")
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -142,7 +146,7 @@ def _decoding_message(error: Exception) -> str:
 def _refuse_wrong_magic(raw: IO[bytes], suffix: str) -> None:
     head = cast(io.BufferedReader, raw).peek(4)[:4]
     if suffix in HADOOP_ONLY:
-        raise BrokenFileError(f"compression {suffix} is not supported yet: use .gz or .bz2")
+        raise BrokenFileError(f"compression {suffix} is not supported: use .gz, .bz2, .zst or .lz4")
     for magic, named in MAGIC.items():
         if head.startswith(magic) and suffix != named:
             raise BrokenFileError(f"the content is compressed ({named}) but the name does not end in {named}")
@@ -155,7 +159,39 @@ def _decompressed(raw: IO[bytes], suffix: str) -> IO[bytes]:
         return cast(IO[bytes], bz2.BZ2File(raw))
     if suffix == ".deflate":
         return io.BytesIO(zlib.decompress(raw.read()))
+    if suffix in ARROW_CODECS:
+        import pyarrow as pa  # noqa: PLC0415  0.3 s of import that other files do without
+
+        return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(raw, "r"), CODECS[suffix]))
     return raw
+
+
+def is_plain(planned: Planned) -> bool:
+    """True where Spark can decompress the file by itself."""
+    return PurePosixPath(planned.uri).suffix not in ARROW_CODECS
+
+
+def is_wide(encoding: str) -> bool:
+    """True for encodings in which a line's end is not the byte that it is in ASCII."""
+    return encoding.lower() in WIDE
+
+
+def text_blocks(planned: Planned, encoding: str) -> Iterator[str]:
+    """The decompressed content as text; bytes that are not of the encoding become surrogates (U+DC80 to U+DCFF).
+
+    Raises:
+        BrokenFileError, SupersededError: see `blocks`; also where the bytes are no text of a wide encoding.
+    """
+    errors = "strict" if is_wide(encoding) else "surrogateescape"
+    decoder, first = codecs.getincrementaldecoder(encoding)(errors), True
+    try:
+        for block in blocks(planned):
+            text = decoder.decode(block)
+            yield text.removeprefix("\ufeff") if first else text
+            first = False
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise BrokenFileError(f"not text in the encoding {encoding}: {error.reason} at byte {error.start}") from None
 
 
 def whole_lines(source: Iterator[bytes]) -> Iterator[bytes]:

@@ -24,12 +24,23 @@ def planned_file(settings: Settings, file: FileVersion) -> Planned:
     return Planned(settings.file_uri(file.path), file.size, file.modified_at, file.etag)
 
 
-def probe_tasks(settings: Settings, ingest: Ingest, files: Sequence[FileVersion], spec: Spec | None) -> list[ProbeTask]:
-    """One task for each file; `spec` names the keys that the schema knows, None before there is a schema."""
-    options = ingest.options
-    keep = small_enough(files) if options.format == "json" else [False] * len(files)
+def probe_tasks(
+    settings: Settings,
+    ingest: Ingest,
+    files: Sequence[FileVersion],
+    spec: Spec | None,
+    spool: str | None = None,
+    *,
+    thorough: bool = False,
+) -> list[ProbeTask]:
+    """One task for each file; `spec` names the keys that the schema knows, None before there is a schema.
+
+    `spool` is the folder for clean copies, None for a look that writes nothing.
+    """
+    kind, reader = ingest.options.format, ingest.options.reader
+    keep = small_enough(files) if kind == "json" else [False] * len(files)
     return [
-        ProbeTask(file.path, planned_file(settings, file), options.format, spec, options.reader, small)
+        ProbeTask(file.path, planned_file(settings, file), kind, spec, reader, small, spool, thorough)
         for file, small in zip(files, keep, strict=True)
     ]
 
@@ -42,6 +53,11 @@ def small_enough(files: Sequence[FileVersion]) -> list[bool]:
         left -= file.size if small else 0
         keep.append(small)
     return keep
+
+
+def spool_of(settings: Settings, pipeline: str, batch: int) -> str:
+    """The folder of a batch's clean copies."""
+    return settings.state_root(pipeline, "spool", str(batch))
 
 
 def latest_schema(settings: Settings, pipeline: str) -> tuple[int | None, Any]:

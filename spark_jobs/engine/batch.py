@@ -35,7 +35,8 @@ from include.ledger.versions import FileVersion, PlannedBatch
 from include.probe.ahead import Ahead
 from include.probe.probe import FileReport
 from include.probe.records import spec_of
-from include.probe.tasks import planned_file, probe_tasks
+from include.probe.spool import clear_spool
+from include.probe.tasks import planned_file, probe_tasks, spool_of
 from include.probe.workers import ProbePool
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import find_misfits, reason_of
@@ -56,6 +57,7 @@ from spark_jobs.engine.work import Work, decisions, refusals, under_policy
 log = logging.getLogger(__name__)
 
 UNREADABLE = re.compile(r"FAILED_READ_FILE[.\w]*\].*? file (?P<file>\S.*?)\.  ?SQLSTATE", re.DOTALL)
+NAMED_BY_SPARK = 2  # files that may be left out one by one, each at the price of a failed job
 LOST_RACE = ("ConcurrentTransactionException", "DELTA_CONCURRENT_TRANSACTION")
 
 
@@ -88,12 +90,18 @@ class BatchLoader:
         attempt = self.attempts.begin(planned.batch)
         with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
             attempt = self._reach_commit(planned, attempt)
+        self._clear_spool(planned.batch)
         if following is not None:
             self._prepare_for(following)
         outcomes = account(self.settings, self.pipeline, planned, attempt, self.run_id)
         _report(planned, outcomes, time.monotonic() - started)
         refuse_unaccounted(outcomes)
         return outcomes
+
+    def _clear_spool(self, batch: int) -> None:
+        """Delete the clean copies of the batch, and what a kill has left of one before it."""
+        for number in range(max(1, batch - 1), batch + 1):
+            clear_spool(spool_of(self.settings, self.pipeline.name, number))
 
     def _prepare_for(self, following: int) -> None:
         """Begin what the next batch needs and this one's accounting does not."""
@@ -102,14 +110,24 @@ class BatchLoader:
             self.ahead.begin(following)
 
     def _reach_commit(self, planned: PlannedBatch, attempt: Attempt) -> Attempt:
-        """Look, decide, commit; from the look again where a file vanished after it, which then sees that it is gone."""
-        for _ in planned.files:
+        """Look, decide, commit; from the look again where a file vanished after it, which then sees that it is gone.
+
+        Whatever else Spark fails with, a file may be its cause: then each is read by itself, those that fail are left
+        out, and the batch is tried once more.
+        """
+        for _ in range(len(planned.files) + 1):
             try:
                 return self._look_and_commit(planned, attempt)
-            except AnalysisException as error:
-                if error.getCondition() != "PATH_NOT_FOUND":
+            except (Py4JJavaError, PySparkException) as error:
+                if isinstance(error, AnalysisException) and error.getCondition() == "PATH_NOT_FOUND":
+                    log.warning("batch %d: a file vanished while it was loaded; looking again", planned.batch)
+                elif attempt.isolate:
                     raise
-                log.warning("batch %d: a file vanished while it was loaded; looking again", planned.batch)
+                else:
+                    log.warning(
+                        "batch %d: reading each file by itself, because: %s", planned.batch, _root_cause(str(error))
+                    )
+                    attempt = replace(attempt, isolate=True)
         return self._look_and_commit(planned, attempt)
 
     def _look_and_commit(self, planned: PlannedBatch, attempt: Attempt) -> Attempt:
@@ -125,7 +143,7 @@ class BatchLoader:
     def _prepare(self, planned: PlannedBatch, attempt: Attempt) -> tuple[Work, Attempt]:
         """The work under its schema. The first schema is inferred by Spark, which a file can hang as well."""
         known = self._known_schema()
-        reports = self._probe(planned, known)
+        reports = self._probe(planned, known, thorough=attempt.isolate)
         files = [self._batch_file(file, report) for file, report in zip(planned.files, reports, strict=True)]
         readable = [file for file in files if file.report.verdict == "ok"]
         left_out = {file.path: file.report for file in files if file.report.verdict != "ok"}
@@ -161,10 +179,13 @@ class BatchLoader:
         refuse_bad_names(inferred, full[0].path)
         return self.schemas.add(1, inferred, "inferred", [file.path for file in full])
 
-    def _probe(self, planned: PlannedBatch, known: SchemaVersion | None) -> list[FileReport]:
+    def _probe(self, planned: PlannedBatch, known: SchemaVersion | None, *, thorough: bool) -> list[FileReport]:
         spec = spec_of(json.loads(known.schema.json())) if known else None
-        reports = self.ahead.take(planned.batch, spec) if self.ahead else None
-        return reports or self.pool.map(probe_tasks(self.settings, self.ingest, planned.files, spec))
+        reports = self.ahead.take(planned.batch, spec) if self.ahead and not thorough else None
+        spool = spool_of(self.settings, self.pipeline.name, planned.batch)
+        return reports or self.pool.map(
+            probe_tasks(self.settings, self.ingest, planned.files, spec, spool, thorough=thorough)
+        )
 
     def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
         if report.verdict == "ok" and self.ingest.options.format == "csv" and (wrong := _wrong_header(report.shape)):
@@ -194,7 +215,7 @@ class BatchLoader:
 
     def _commit(self, work: Work, attempt: Attempt) -> Attempt:
         """Quarantine first, target last; what Spark finds on the way is left out and the two are written again."""
-        for _ in range(len(work.planned.files) + 2):
+        for turn in range(len(work.planned.files) + 2):
             work = under_policy(work, self.ingest.on_error)
             attempt = replace(attempt, files=decisions(work))
             self.attempts.write(work.planned.batch, attempt)
@@ -202,6 +223,8 @@ class BatchLoader:
             try:
                 self.target.write(work)
             except (Py4JJavaError, PySparkException) as error:
+                if turn > NAMED_BY_SPARK and not attempt.isolate:
+                    raise  # there are more: they are looked for all at once
                 work = self._without_cause(work, error)
             else:
                 return attempt

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import Observation, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest
@@ -47,8 +48,16 @@ class Isolation:
             if self._schema is None:
                 infer_schema(self._spark, self._ingest, [file])
                 return ""
-            frame = read_files(self._spark, self._ingest, self._schema, [file])
-            frame.write.format("noop").mode("overwrite").save()
+            return self._miscount(file, self._schema)
         except (Py4JJavaError, PySparkException) as error:
             return f"Spark cannot read it: {str(error).strip().splitlines()[0][:300]}"
-        return ""
+
+    def _miscount(self, file: BatchFile, schema: StructType) -> str:
+        """What is wrong with the number of records that Spark reads, "" if it is that of the probe."""
+        read = Observation()
+        frame = read_files(self._spark, self._ingest, schema, [file]).observe(read, F.count(F.lit(1)).alias("records"))
+        frame.write.format("noop").mode("overwrite").save()
+        expected, found = file.report.records, read.get["records"]
+        if expected is None or found == expected - len(file.report.bad):
+            return ""
+        return f"Spark reads {found} records of {expected - len(file.report.bad)}"

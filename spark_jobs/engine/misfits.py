@@ -45,6 +45,8 @@ def explain_json(raw: str, schema: StructType) -> str:
     """Why a JSON line does not fit."""
     try:
         record = json.loads(raw)
+    except RecursionError:
+        return "nested too deeply"
     except ValueError as error:
         return f"not valid JSON: {error}"
     if not isinstance(record, dict):
@@ -163,6 +165,9 @@ def _unfitting(file: BatchFile, raws: Sequence[str], schema: StructType, ingest:
 
 def _numbered(file: BatchFile, raws: Sequence[str]) -> Iterator[tuple[int | None, str]]:
     """The raw records with their line numbers; None where a record is no single line (multiLine, encodings)."""
+    if file.report.spool:  # the copy's line numbers would mislead
+        yield from ((None, raw) for raw in raws)
+        return
     wanted = Counter(raws)
     number = 0
     for block in whole_lines(blocks(file.planned)):

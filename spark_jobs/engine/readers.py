@@ -6,7 +6,7 @@ findings: see records.py.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -23,6 +23,7 @@ from include.probe.streams import Planned
 
 CORRUPT = "__sluice_corrupt"
 FILE = "__sluice_file"
+COLUMNAR = ("parquet", "orc")
 GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 JSON_BLANKS = b" \t\r\n"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
@@ -43,17 +44,33 @@ class BatchFile:
     planned: Planned
     report: FileReport
 
+    @property
+    def uri(self) -> str:
+        """What Spark reads: the file itself, or the clean copy of it that the probe made."""
+        return self.report.spool or self.planned.uri
+
 
 def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]) -> DataFrame:
     """The records of `files` under `schema`, without those that the probe refused."""
-    readers = {"json": _read_json, "csv": _read_csv, "parquet": _read_parquet, "text": _read_text}
-    frames = list(readers[ingest.options.format](spark, ingest, schema, files))
+    frames = [
+        frame
+        for kind, group in by_format(ingest, files).items()
+        for frame in _READERS[kind](spark, ingest, schema, group)
+    ]
     return reduce(DataFrame.unionByName, frames)
+
+
+def by_format(ingest: Ingest, files: Sequence[BatchFile]) -> Mapping[str, list[BatchFile]]:
+    """The files by the format that Spark reads them in."""
+    groups: dict[str, list[BatchFile]] = {}
+    for file in files:
+        groups.setdefault(file.report.reads_as or ingest.options.format, []).append(file)
+    return groups
 
 
 def uris(files: Iterable[BatchFile]) -> list[str]:
     """The files as Spark names them."""
-    return [spark_uri(file.planned.uri) for file in files]
+    return [spark_uri(file.uri) for file in files]
 
 
 def load_named(reader: DataFrameReader, files: Sequence[BatchFile]) -> DataFrame:
@@ -101,7 +118,7 @@ def _read_json(
     """Clean files by Spark's JSON source; files with refused lines as text, less those lines, through the same
     parser.
     """
-    options = {**STRICT_JSON, **ingest.options.reader, **_permissive()}
+    options = {**STRICT_JSON, **_line_options(ingest), **_permissive()}
     clean = [file for file in files if not file.report.bad and file.report.content is None]
     if clean:
         reader = spark.read.format("json").options(**options).schema(_with_corrupt(schema))
@@ -129,6 +146,11 @@ def _kept_lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
     return spark.createDataFrame(pa.table(columns))
 
 
+def _line_options(ingest: Ingest) -> dict[str, str]:
+    """Without what the probe has taken care of: Spark is given lines in UTF-8."""
+    return {name: value for name, value in ingest.options.reader.items() if name not in ("multiLine", "encoding")}
+
+
 def _without_refused(spark: SparkSession, text: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
     """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
     raws = {bad.raw for file in files for bad in file.report.bad}
@@ -144,17 +166,40 @@ def _read_csv(
     order.
     """
     types = {field.name: field.dataType for field in schema}
-    for header, group in _by_shape(files).items():
-        in_file_order = StructType([StructField(name, types[name]) for name in header])
-        reader = spark.read.format("csv").options(**{**ingest.options.reader, **_permissive()})
-        yield _shaped(load_named(reader.schema(_with_corrupt(in_file_order)), group), schema)
+    for options, same in by_options(ingest, files):
+        for header, group in _by_shape(same).items():
+            in_file_order = StructType([StructField(name, types[name]) for name in header])
+            reader = spark.read.format("csv").options(**{**options, **_permissive()})
+            yield _shaped(load_named(reader.schema(_with_corrupt(in_file_order)), group), schema)
+
+
+def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dict[str, str], list[BatchFile]]]:
+    """The files by the reader's options that they need: the pipeline's, and what the probe found about each."""
+    groups: dict[tuple[tuple[str, str], ...], list[BatchFile]] = {}
+    for file in files:
+        groups.setdefault(tuple(sorted(file.report.options.items())), []).append(file)
+    for options, group in groups.items():
+        yield {**ingest.options.reader, **dict(options)}, group
 
 
 def _read_parquet(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
+    yield from _read_columns("parquet", spark, ingest, schema, files)
+
+
+def _read_orc(
+    spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    yield from _read_columns("orc", spark, ingest, schema, files)
+
+
+def _read_columns(
+    kind: str, spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    """One frame per distinct schema: Spark would take that of one file for all."""
     for group in _by_shape(files).values():
-        frame = load_named(spark.read.format("parquet").options(**ingest.options.reader), group)
+        frame = load_named(spark.read.format(kind).options(**ingest.options.reader), group)
         yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
 
 
@@ -163,6 +208,31 @@ def _read_text(
 ) -> Iterable[DataFrame]:
     frame = load_named(spark.read.format("text").options(**ingest.options.reader), files)
     yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+
+
+def _read_binary(
+    spark: SparkSession, _ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    frame = load_named(spark.read.format("binaryFile"), files)
+    yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+
+
+def _read_xml(
+    spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    reader = spark.read.format("xml").options(**{**ingest.options.reader, **_permissive()})
+    yield _shaped(load_named(reader.schema(_with_corrupt(schema)), files), schema)
+
+
+_READERS = {
+    "json": _read_json,
+    "csv": _read_csv,
+    "parquet": _read_parquet,
+    "orc": _read_orc,
+    "text": _read_text,
+    "binaryFile": _read_binary,
+    "xml": _read_xml,
+}
 
 
 def _permissive() -> dict[str, str]:
@@ -203,13 +273,22 @@ def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]
         return StructType([StructField("value", StringType())])
     if ingest.options.format == "json":
         return _infer_json(spark, ingest, files)
-    return reduce(_merged, (_infer_group(spark, ingest, header, group) for header, group in _by_shape(files).items()))
+    if ingest.options.format == "binaryFile":
+        return load_named(spark.read.format("binaryFile"), files[:1]).drop(FILE).schema
+    return reduce(
+        _merged,
+        (
+            _infer_group(spark, ingest, options, header, group)
+            for options, same in by_options(ingest, files)
+            for header, group in _by_shape(same).items()
+        ),
+    )
 
 
 def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
     """From the lines that the probe did not refuse: a refused line must not shape the table."""
     as_text = "false" if ingest.options.infer_column_types else "true"
-    options = {**STRICT_JSON, **ingest.options.reader, **_permissive(), "primitivesAsString": as_text}
+    options = {**STRICT_JSON, **_line_options(ingest), **_permissive(), "primitivesAsString": as_text}
     reader = spark.read.format("json").options(**options)
     if any(file.report.bad for file in files):
         text = load_named(spark.read.format("text"), files)
@@ -223,11 +302,19 @@ def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile])
 
 
 def _infer_group(
-    spark: SparkSession, ingest: Ingest, header: tuple[str, ...], files: Sequence[BatchFile]
+    spark: SparkSession,
+    ingest: Ingest,
+    options: Mapping[str, str],
+    header: tuple[str, ...],
+    files: Sequence[BatchFile],
 ) -> StructType:
-    reader = spark.read.options(**ingest.options.reader)
-    if ingest.options.format == "parquet":
-        return load_named(reader.format("parquet"), files[:1]).drop(FILE).schema
+    reader = spark.read.options(**options)
+    kind = files[0].report.reads_as or ingest.options.format
+    if kind in COLUMNAR:
+        return load_named(reader.format(kind), files[:1]).drop(FILE).schema
+    if kind == "xml":
+        inferred = load_named(reader.format("xml").options(**_permissive()), files).schema
+        return StructType([field for field in inferred if field.name not in (CORRUPT, FILE)])
     if not ingest.options.infer_column_types:
         return StructType([StructField(name, StringType()) for name in header])
     inferred = load_named(reader.format("csv").option("inferSchema", "true"), files).drop(FILE).schema
@@ -260,7 +347,7 @@ def refuse_parquet_drift(spark: SparkSession, schema: StructType, files: Sequenc
     """
     known = {field.name: field.dataType for field in schema}
     for group in _by_shape(files).values():
-        physical = load_named(spark.read.format("parquet"), group[:1]).drop(FILE).schema
+        physical = load_named(spark.read.format(group[0].report.reads_as or "parquet"), group[:1]).drop(FILE).schema
         for field in physical:
             expected = known.get(field.name)
             if expected is None:

@@ -69,6 +69,11 @@ class Landing:
         self._runs = 0
         self.pipeline = self.configure()
 
+    def fresh(self) -> "Landing":
+        """Another home below this one, for tests that make several."""
+        self._fresh = getattr(self, "_fresh", 0) + 1
+        return Landing(self.home / f"fresh-{self._fresh}", self._spark, self._pool)
+
     def configure(self, options: dict[str, Any] | None = None, **ingest: Any) -> Pipeline:
         """Write and read the pipeline file; `options` are added to JSON with inferred types."""
         section = {"source": "in", "table": "bronze.t", "options": {**OPTIONS, **(options or {})}, **ingest}

@@ -35,6 +35,7 @@ from include.ledger.attempts import AttemptStore
 from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION, FileOutcome
 from include.ledger.quarantine import write_refusals
 from include.ledger.versions import PlannedBatch
+from include.probe.spool import clear_spool
 from include.probe.workers import ProbePool
 from include.submit.failures import Failure, failure_of
 from spark_jobs.engine.copy.prepare import Preparation, target_schema, told
@@ -141,6 +142,13 @@ class _Batch:
         loader, statement = self.loader, self.intent.statement
         target = target_schema(open_target(loader.state.location))
         preparation = Preparation(loader.spark, loader.settings, loader.pool, statement, target)
+        try:
+            return self._load(preparation, isolate)
+        finally:
+            clear_spool(preparation.spool)
+
+    def _load(self, preparation: Preparation, isolate: bool) -> list[FileOutcome]:
+        loader = self.loader
         work = preparation.look(self.planned)
         attempt = loader.attempts.read(self.planned.batch)
         if isolate and attempt is not None:

@@ -6,6 +6,7 @@ The same for a load and for VALIDATE.
 import json
 import logging
 import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -58,10 +59,14 @@ class Preparation:
     statement: CopyInto
     target: StructType | None
 
+    def __post_init__(self) -> None:
+        # Clean copies of files that Spark cannot be given as they are; whoever prepares deletes them in the end.
+        self.spool = self.settings.state_root(".copies", uuid.uuid4().hex)
+
     def look(self, planned: PlannedBatch) -> Work:
         """The files as a probe finds them: readable ones, and those left out with the reason."""
         ingest = self.statement.ingest
-        reports = self.pool.map(probe_tasks(self.settings, ingest, planned.files, self._spec()))
+        reports = self.pool.map(probe_tasks(self.settings, ingest, planned.files, self._spec(), self.spool))
         files = [
             BatchFile(file.path, file.version, planned_file(self.settings, file), report)
             for file, report in zip(planned.files, reports, strict=True)

@@ -15,6 +15,7 @@ from include.copy_into.plan import plan_statements
 from include.copy_into.statement import CopyInto
 from include.copy_into.target import open_target
 from include.ledger.versions import PlannedBatch
+from include.probe.spool import clear_spool
 from include.probe.workers import ProbePool
 from include.submit.failures import failure_of
 from spark_jobs.engine.copy.prepare import Preparation, target_schema, told
@@ -49,6 +50,8 @@ def validate_statement(spark: SparkSession, settings: Settings, pool: ProbePool,
         if explained is error:
             raise
         found["error"] = _failure(explained)
+    finally:
+        clear_spool(preparation.spool)
     return {"valid": found["error"] is None, **found, "files": _files(work)}
 
 

@@ -175,4 +175,10 @@ def test_byte_limits_take_suffixes_in_powers_of_1024(written: str | int, size: i
 
 def test_values_reach_spark_as_spark_writes_them() -> None:
     options = read(IGNORELEADINGWHITESPACE=True, maxcolumns=30, sep="\\t", nullValue="NA", recursiveFileLookup="true")
-    assert options.reader == {"ignoreLeadingWhiteSpace": "true", "maxColumns": "30", "sep": "\t", "nullValue": "NA"}
+    assert options.reader == {
+        "ignoreLeadingWhiteSpace": "true",
+        "maxColumns": "30",
+        "sep": "\t",
+        "nullValue": "NA",
+        "escape": '"',
+    }

@@ -70,6 +70,8 @@ def model(line: bytes) -> set[str]:
         raise Refused from None
     if not isinstance(record, dict):
         raise Refused
+    if any("\0" in path for path in unknown(record)):
+        raise Refused
     return unknown(record)
 
 

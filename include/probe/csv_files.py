@@ -1,0 +1,182 @@
+"""The probe of CSV files: clean ones are counted and read by Spark as they are, others get a clean copy."""
+
+import re
+from collections.abc import Iterator
+
+from include.probe.delimited import ESCAPED_BYTE, Dialect, Grammar, Record, clean_lines, non_blank, split
+from include.probe.records import BadRecord
+from include.probe.report import FileReport, ProbeTask
+from include.probe.spool import write_spool
+from include.probe.streams import BrokenFileError, blocks, is_plain, is_wide, text_blocks, whole_lines
+
+MAX_HEADER = 1 << 20  # characters: a longer first line is no header
+MAX_COLUMNS = 20480  # Spark's default of `maxColumns`, above which its parser throws the whole task away
+CHUNK = 4 << 20  # characters of text that are cut into records at a time
+LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be seen
+
+
+def probe_csv(task: ProbeTask) -> FileReport:
+    """Count the records of a CSV file and refuse those that Spark's reader would misread."""
+    dialect = Dialect.of(task.options)
+    if not is_wide(dialect.encoding) and is_plain(task.planned):
+        report = _clean(task, dialect)
+        if report is not None:
+            return report
+    try:
+        return _cut(task, dialect)
+    except HeaderError as error:
+        return FileReport(task.path, "broken", str(error), _lines(task, dialect))
+
+
+class HeaderError(BrokenFileError):
+    """Raised when the names of a file's columns cannot be told."""
+
+
+def _lines(task: ProbeTask, dialect: Dialect) -> int:
+    """How many records a file has whose header cannot be read, as far as that can be said: its lines without one."""
+    lines = sum(
+        bool(line.strip()) for block in text_blocks(task.planned, dialect.encoding) for line in block.splitlines()
+    )
+    return max(lines - 1, 0)
+
+
+def _clean(task: ProbeTask, dialect: Dialect) -> FileReport | None:
+    """The report on a file that is clean throughout, None where a record has to be looked at by itself."""
+    records, header_line, grammar = 0, b"", Grammar(dialect)
+    header: tuple[str, ...] = ()
+    comment, pattern = dialect.comment.encode(dialect.encoding), clean_lines(dialect)
+    if pattern is None:
+        return None
+    for block in whole_lines(blocks(task.planned)):
+        lines = non_blank(block.splitlines(), comment)
+        if not lines:
+            continue
+        first = not header
+        if first:
+            header_line = lines[0]
+            if not grammar.record.fullmatch(header_line.decode(dialect.encoding, "surrogateescape")):
+                return None
+            header = _header(header_line.decode(dialect.encoding, "surrogateescape"), grammar, task)
+        repeated = dialect.has_header and header_line in (lines[1:] if first else lines)
+        if repeated or not _is_clean(block, pattern, dialect):
+            return None
+        records += len(lines)
+    shape = header if dialect.has_header else _positions(len(header))
+    return FileReport(task.path, "ok", "", max(records - dialect.has_header, 0), shape=shape, options=_options(dialect))
+
+
+def _is_clean(block: bytes, pattern: re.Pattern[bytes], dialect: Dialect) -> bool:
+    if b"\0" in block:
+        return False
+    if not block.isascii():
+        try:
+            block.decode(dialect.encoding)
+        except UnicodeDecodeError:
+            return False
+    quoted = dialect.quote and dialect.quote.encode(dialect.encoding) in block
+    return not quoted or pattern.match(block) is not None
+
+
+def _options(dialect: Dialect) -> dict[str, str]:
+    """Without quoted line breaks the reader that splits at line ends is right, and the faster one."""
+    return {"multiLine": "false"} if dialect.multiline is None else {}
+
+
+def _header(line: str, grammar: Grammar, task: ProbeTask) -> tuple[str, ...]:
+    """The names in a header (its fields, where the first line is no header).
+
+    Raises:
+        BrokenFileError: it is none.
+    """
+    dialect = grammar.dialect
+    if len(line) > MAX_HEADER:
+        raise BrokenFileError(f"the first line has {len(line)} characters: no header")
+    if dialect.has_header and ESCAPED_BYTE.search(line):
+        raise HeaderError(f"the header is not text in the encoding {dialect.encoding}")
+    if dialect.has_header and "\0" in line:
+        raise HeaderError("NUL characters in the header: is the file UTF-16? Set the option encoding")
+    fields = grammar.fields(line)
+    limit = int(task.options.get("maxColumns", MAX_COLUMNS))
+    if len(fields) > limit:
+        raise BrokenFileError(f"has {len(fields)} columns, the reader takes {limit}: set the option maxColumns")
+    return tuple(name.strip() for name in fields)
+
+
+def _positions(width: int) -> tuple[str, ...]:
+    return tuple(f"_c{i}" for i in range(width))
+
+
+class _Cut:
+    """The records of a file that is not clean, one by one."""
+
+    def __init__(self, task: ProbeTask, dialect: Dialect) -> None:
+        self._task, self._dialect = task, dialect
+        self._grammar = Grammar(dialect)
+        self.header: Record | None = None
+        self.shape: tuple[str, ...] = ()
+        self.records = 0
+        self.multiline = False
+        self.bad: list[BadRecord] = []
+
+    def good(self) -> Iterator[str]:
+        """The raw text of each record that may be loaded; what is refused is in `bad`."""
+        for record in self._split():
+            if self.header is None:
+                self.header = record
+                if self._dialect.has_header:
+                    if record.reason:
+                        raise HeaderError(f"the header cannot be read as CSV: {record.reason}")
+                    self.shape = _header(record.raw, self._grammar, self._task)
+                    self.multiline = record.multiline
+                    yield record.raw
+                    continue
+            self.records += 1
+            if not self.shape and not record.reason:
+                self.shape = _positions(self._grammar.width(record.raw))
+            if record.reason:
+                raw = record.raw.encode("utf-8", "surrogateescape")
+                self.bad.append(BadRecord(record.line, record.reason, raw))
+                continue
+            self.multiline |= record.multiline
+            yield record.raw
+
+    def _split(self) -> Iterator[Record]:
+        """Records out of a window on the text that is moved on before a record could end beyond it."""
+        source = text_blocks(self._task.planned, self._dialect.encoding)
+        window, number, at_end = "", 1, False
+        while window or not at_end:
+            while not at_end and len(window) < CHUNK + LOOKAHEAD:
+                piece = next(source, None)
+                at_end = piece is None
+                window += piece or ""
+            done = 0
+            header = self.header.raw if self.header and self._dialect.has_header else None
+            width = len(self.shape) or None
+            for record, number_after, end in split(window, self._dialect, header, width, number):
+                if not at_end and end > CHUNK:
+                    break
+                done, number = end, number_after
+                if record is not None:
+                    yield record
+                    if self.header is record:
+                        break  # from here on the header and its width are known
+            if not done and at_end:
+                return
+            if not done and len(window) >= CHUNK + LOOKAHEAD:
+                raise BrokenFileError(f"line {number} has more than {CHUNK} characters")
+            window = window[done:]
+
+
+def _cut(task: ProbeTask, dialect: Dialect) -> FileReport:
+    """Cut a file into records, and write those that may be loaded to a copy."""
+    cut = _Cut(task, dialect)
+    keeps = "utf-8" if is_wide(dialect.encoding) else dialect.encoding
+    good = ((raw + "\n").encode(keeps, "surrogateescape") for raw in cut.good())
+    spool = ""
+    if task.spool is None:
+        for _ in good:
+            pass
+    else:
+        spool = write_spool(task.spool, ".csv", good)
+    options = {"multiLine": str(cut.multiline).lower(), "encoding": keeps.upper()}
+    return FileReport(task.path, "ok", "", cut.records, tuple(cut.bad), shape=cut.shape, spool=spool, options=options)

@@ -1,0 +1,124 @@
+"""The probe of files that are not lines: JSON documents, XML, and files that are one record."""
+
+import re
+from xml.parsers import expat
+
+import msgspec
+
+from include.probe.records import JsonFindings, check_block
+from include.probe.report import FileReport, ProbeTask
+from include.probe.spool import write_spool
+from include.probe.streams import BrokenFileError, blocks, is_plain, open_planned, text_blocks
+
+MAX_DOCUMENT = 1 << 30  # bytes of one JSON document, which is decoded in memory
+MAX_BINARY = (1 << 31) - 1  # bytes: Spark's own limit of `content`
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+
+
+def probe_json_document(task: ProbeTask) -> FileReport:
+    """A file that is one JSON value (option multiLine): an object is one record, an array one for each element.
+
+    Spark is given the records as lines: its own reader would take the first of two documents and drop the second.
+    """
+    text = _document(task)
+    if not text.strip():
+        return FileReport(task.path, "ok", "", 0)
+    findings = JsonFindings()
+    good: list[bytes] = []
+    for record in _elements(text):
+        line = _LINE_ENDS.sub(b" ", record)
+        before = len(findings.bad)
+        check_block(line + b"\n", task.spec, findings)
+        if len(findings.bad) == before:
+            good.append(line + b"\n")
+    spool = write_spool(task.spool, ".json", good) if task.spool else ""
+    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), findings.unknown, spool=spool)
+
+
+def _document(task: ProbeTask) -> bytes:
+    parts, size = [], 0
+    for text in text_blocks(task.planned, task.options.get("encoding", "UTF-8")):
+        parts.append(text.encode("utf-8", "surrogateescape"))
+        size += len(parts[-1])
+        if size > MAX_DOCUMENT:
+            raise BrokenFileError(f"one JSON document of more than {MAX_DOCUMENT >> 20} MB: write one object a line")
+    return b"".join(parts)
+
+
+def _elements(text: bytes) -> list[bytes]:
+    """The raw records of a document.
+
+    Raises:
+        BrokenFileError: it is not one JSON document.
+    """
+    try:
+        if text.lstrip()[:1] == b"[":
+            return [bytes(raw) for raw in _array.decode(text)]
+        msgspec.json.decode(text)
+    except RecursionError:
+        raise BrokenFileError("nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = str(error).replace("JSON is malformed: ", "")
+        raise BrokenFileError(f"not one valid JSON document: {message}") from None
+    return [text]
+
+
+def probe_whole_text(task: ProbeTask) -> FileReport:
+    """A file that is one record of text (option wholetext)."""
+    spool = ""
+    if task.spool and not is_plain(task.planned):
+        spool = write_spool(task.spool, ".txt", blocks(task.planned))
+    else:
+        for _ in blocks(task.planned):  # to the end: a truncated archive must be seen here, not by Spark
+            pass
+    return FileReport(task.path, "ok", "", 1 if task.planned.size else 0, spool=spool)
+
+
+def probe_binary(task: ProbeTask) -> FileReport:
+    """A file that is one record of bytes."""
+    if task.planned.size > MAX_BINARY:
+        raise BrokenFileError(f"has {task.planned.size} bytes; a binary value has at most {MAX_BINARY}")
+    with open_planned(task.planned) as raw:
+        raw.read(1)
+    return FileReport(task.path, "ok", "", 1)
+
+
+def probe_xml(task: ProbeTask) -> FileReport:
+    """A well-formed XML document; each element named `rowTag` is a record."""
+    elements = _XmlRows(task.options["rowTag"])
+    try:
+        for block in blocks(task.planned):
+            elements.parser.Parse(block, False)
+        elements.parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        reason = f"not well-formed XML: line {error.lineno}, column {error.offset}: {expat.ErrorString(error.code)}"
+        raise BrokenFileError(reason) from None
+    return FileReport(task.path, "ok", "", elements.rows)
+
+
+class _XmlRows:
+    """Counts the elements that are records; one within another belongs to it."""
+
+    def __init__(self, tag: str) -> None:
+        self.rows = 0
+        self._tag, self._inside, self._depth = tag, 0, 0
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.EntityDeclHandler = self._refuse_entity
+
+    def _start(self, name: str, _attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if not self._inside and name == self._tag:
+            self.rows += 1
+            self._inside = self._depth
+
+    def _end(self, _name: str) -> None:
+        if self._depth == self._inside:
+            self._inside = 0
+        self._depth -= 1
+
+    @staticmethod
+    def _refuse_entity(*_declaration: object) -> None:
+        raise BrokenFileError("declares entities, which are not read: they can blow a file up without bound")

@@ -1,0 +1,55 @@
+"""What a probe is asked, and what it answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from include.probe.records import BadRecord, Spec
+from include.probe.streams import Planned
+
+Verdict = Literal["ok", "broken", "superseded"]
+
+
+@dataclass(frozen=True)
+class ProbeTask:
+    """What a worker needs to look at one file.
+
+    `spec` holds the keys that the schema knows (JSON), None before there is a schema. `keep` asks for the content of a
+    clean JSON file. `spool` is the folder for a clean copy where one is needed; None where nothing may be written.
+    `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch.
+    """
+
+    path: str
+    planned: Planned
+    format: str
+    spec: Spec | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = False
+    spool: str | None = None
+    thorough: bool = False
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What the look found.
+
+    `records` is the independent count (None where the format gives none without parsing); `bad` are records that must
+    not be loaded although Spark's reader might accept them; `unknown` maps a key that the schema does not have to the
+    first record with it; `shape` tells files apart that need a reader of their own (CSV: the header; Parquet, ORC,
+    Avro: the Arrow schema); `content` is the file's text, as it was looked at, where the task asked to keep it.
+
+    `spool` is where the clean copy lies that is read in place of the file ("" where the file itself is read); it holds
+    no `bad` record. It may have another format (`reads_as`, "" for the file's own) and take other `options`.
+    """
+
+    path: str
+    verdict: Verdict
+    reason: str = ""
+    records: int | None = None
+    bad: tuple[BadRecord, ...] = ()
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    shape: tuple[str, ...] = ()
+    content: bytes | None = None
+    spool: str = ""
+    reads_as: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
