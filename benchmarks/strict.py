@@ -1,0 +1,194 @@
+"""What strictness costs: CPU of Sluice's look and read against Spark's plain lax typed read of the same files.
+
+    make bench-strict          (or: python -m benchmarks.strict [ROWS] [ROUNDS])
+
+One warm session, clean files, no sink but `noop`; rounds are interleaved, CPU is that of the JVM, this process and the
+probe's workers together, medians. For JSON and CSV also with 1, 10 and 100 % of lines that do not parse. Writes
+benchmarks/strict.md.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from include.config.ingest import Ingest
+from include.probe.probe import ProbeTask
+from include.probe.records import spec_of
+from include.probe.streams import Planned
+from include.probe.workers import ProbePool
+from include.submit.profile import delta_jars
+from spark_jobs.engine.misfits import is_misfit
+from spark_jobs.engine.readers import BatchFile, read_files
+
+SCHEMA = "id bigint, carrier string, origin string, distance double, delay bigint, at string"
+COLUMNS = tuple(column.split()[0] for column in SCHEMA.split(", "))
+FILES = 8
+OUT = Path(__file__).with_name("strict.md")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table."""
+
+    format: str
+    dirty: int  # percent of lines
+    paths: tuple[str, ...]
+    options: Mapping[str, str]
+
+
+def record(number: int) -> tuple[object, ...]:
+    """A row like those of the demo."""
+    return (
+        number,
+        f"C{number % 17}",
+        "JFK, NY" if number % 3 else "EWR",
+        number / 8,
+        number % 120,
+        "2013-01-01T05:00:00Z",
+    )
+
+
+def write_files(folder: Path, kind: str, rows: int, dirty: int) -> tuple[str, ...]:
+    """`rows` in FILES files of a format, `dirty` percent of them broken."""
+    paths = []
+    for file in range(FILES):
+        numbers = range(file, rows, FILES)
+        path = folder / f"{kind}-{dirty}-{file}.{kind}"
+        if kind == "parquet":
+            columns = dict(zip(COLUMNS, zip(*map(record, numbers), strict=True), strict=True))
+            pq.write_table(pa.table(columns), path)
+        else:
+            with path.open("w", newline="") as out:
+                out.writelines(_lines(kind, numbers, dirty))
+        paths.append(str(path))
+    return tuple(paths)
+
+
+def _lines(kind: str, numbers: range, dirty: int) -> Iterator[str]:
+    if kind == "csv":
+        yield ",".join(COLUMNS) + "\n"
+    for position, number in enumerate(numbers):
+        broken = position % 100 < dirty
+        if kind == "json":
+            line = json.dumps(dict(zip(COLUMNS, record(number), strict=True)))
+            yield (line[:-1] if broken else line) + "\n"
+        else:
+            fields = [_field(value) for value in record(number)]
+            yield ",".join(['"' + fields[0] if broken else fields[0], *fields[1:]]) + "\n"
+
+
+def _field(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if "," in text else text
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """CPU spent so far by some processes, user and system."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+class Bench:
+    """Both ways to read, in one session."""
+
+    def __init__(self, rows: int, folder: Path) -> None:
+        self.rows, self.folder = rows, folder
+        os.environ["PYSPARK_SUBMIT_ARGS"] = (
+            f"--driver-class-path {os.pathsep.join(map(str, delta_jars()))} pyspark-shell"
+        )
+        builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+        self.spark = builder.config("spark.driver.memory", "2g").getOrCreate()
+        self.spark.sparkContext.setLogLevel("ERROR")
+        self.pool = ProbePool(2)
+        jvm = int(self.spark._jvm.java.lang.ProcessHandle.current().pid())  # type: ignore[union-attr]
+        self.fixed = [jvm, os.getpid()]
+        self.schema = self.spark.createDataFrame([], SCHEMA).schema
+
+    def lax(self, case: Case) -> None:
+        """Spark's own reader."""
+        reader = self.spark.read.format(case.format).options(**case.options).schema(SCHEMA)
+        reader.load(list(case.paths)).write.format("noop").mode("overwrite").save()
+
+    def strict(self, case: Case) -> None:
+        """The probe, then the engine's readers."""
+        ingest = Ingest.model_validate(
+            {
+                "source": str(self.folder),
+                "table": "a.b",
+                "schema": SCHEMA,
+                "options": {"cloudFiles.format": case.format, **case.options},
+            }
+        )
+        spec = spec_of(json.loads(self.schema.json())) if case.format == "json" else None
+        spool = str(self.folder / "spool")
+        plans = [_planned(path) for path in case.paths]
+        reports = self.pool.map(
+            [ProbeTask(p.uri, p, case.format, spec, ingest.options.reader, spool=spool) for p in plans]
+        )
+        files = [BatchFile(plan.uri, 1, plan, report) for plan, report in zip(plans, reports, strict=True)]
+        frame = read_files(self.spark, ingest, self.schema, files)
+        frame.where(~is_misfit(ingest)).write.format("noop").mode("overwrite").save()
+
+    def cpu(self, read: Callable[[Case], None], case: Case) -> float:
+        """CPU seconds of one read."""
+        pids = [*self.fixed, *self.pool.pids()]
+        before = cpu_seconds(pids)
+        read(case)
+        return cpu_seconds(pids) - before
+
+
+def _planned(path: str) -> Planned:
+    status = Path(path).stat()
+    return Planned(path, status.st_size, status.st_mtime_ns // 1000)
+
+
+def run(rows: int, rounds: int) -> str:
+    """The table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench = Bench(rows, folder)
+        cases = [
+            Case(kind, dirty, write_files(folder, kind, rows, dirty), {"header": "true"} if kind == "csv" else {})
+            for kind, steps in (("json", (0, 1, 10, 100)), ("csv", (0, 1, 10, 100)), ("parquet", (0,)))
+            for dirty in steps
+        ]
+        lines = ["| format | dirty lines | lax, CPU s | strict, CPU s | ratio |", "|---|---|---|---|---|"]
+        for case in cases:
+            bench.lax(case)
+            bench.strict(case)
+            pairs = [(bench.cpu(bench.lax, case), bench.cpu(bench.strict, case)) for _ in range(rounds)]
+            lax, strict = (statistics.median(column) for column in zip(*pairs, strict=True))
+            lines.append(f"| {case.format} | {case.dirty} % | {lax:.2f} | {strict:.2f} | {strict / lax:.2f} |")
+            sys.stderr.write(lines[-1] + "\n")
+        bench.pool.close()
+        bench.spark.stop()
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    table = run(rows, rounds)
+    OUT.write_text(
+        f"# What strictness costs\n\nWritten by `python -m benchmarks.strict {rows} {rounds}`: {rows:,} rows "
+        f"in {FILES} files a case, medians of {rounds} interleaved rounds in one warm session, {os.cpu_count()} cores."
+        f"\n\n{table}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
