@@ -1,0 +1,253 @@
+"""The cache of one dimension: give me the snapshot of this table version, however it can be had cheapest.
+
+1. It is there: held, nothing is read.
+2. An older version of the same table is there: the log is read. No data changed: it is linked. Few rows changed: their
+   difference is laid over it.
+3. Else the table is read, once.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from include.cache.build import BaseBuilder, plain_type
+from include.cache.commits import CHANGE_FEED, COLUMN_MAPPING, Commits, read_commits
+from include.cache.difference import Difference, NotExact, from_feed, from_files
+from include.cache.dimension import (
+    Dimension,
+    TableVersion,
+    check_keys,
+    current_version,
+    fields_of,
+    version_of,
+)
+from include.cache.figures import CacheFigures
+from include.cache.leases import Lease
+from include.cache.memory import Memory, measure
+from include.cache.overlay import MAX_SHARE, link_base, write_overlay
+from include.cache.snapshot import Snapshot, SnapshotMeta
+from include.cache.store import SnapshotStore
+from include.config.errors import TableNotFound
+from include.ledger.tables import open_table, storage_errors
+
+# Parquet on disk against Arrow in memory, for the size of partitions only.
+_ARROW_RATIO = 2
+# Below this free part of all memory nothing is built or looked up: the uncached join spills, the page cache cannot.
+MIN_FREE_SHARE = 0.05
+# What a build may hold in memory, of what is free.
+_BUILD_SHARE = 0.25
+# Above this part of the table's bytes a rebuild reads less than the old and the new files.
+_MAX_FILE_SHARE = 0.5
+
+
+class VersionGone(TableNotFound):
+    """Raised when a pinned version of a dimension can no longer be read, and no snapshot of it is left."""
+
+
+class MemoryPressure(Exception):
+    """Raised when the host has too little memory left for the cache; the text has the figures."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A snapshot that stays while the lease is open."""
+
+    lease: Lease
+    meta: SnapshotMeta
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.lease.folder
+
+
+class DimensionCache:
+    """The snapshots of a dimension for one run, and the figures of that run."""
+
+    def __init__(self, home: Path, dimension: Dimension, memory: Callable[[], Memory] = measure) -> None:
+        self.dimension = dimension
+        self.figures = CacheFigures(table=dimension.table)
+        self._store = SnapshotStore.of(home, dimension)
+        self._memory = memory
+
+    def newest(self) -> TableVersion | None:
+        """The version to pin now, from the log; None while there is no such table."""
+        self.figures.version_checks += 1
+        return current_version(self.dimension.root)
+
+    def is_ready(self, version: TableVersion) -> bool:
+        """Whether the snapshot of this version stands."""
+        return any((meta.table_id, meta.version) == (version.table_id, version.version) for meta in self._store.metas())
+
+    def hold(self, version: TableVersion) -> Held:
+        """The snapshot of exactly this version, made now if it has to be.
+
+        Raises:
+            MemoryPressure: the host has no memory for it now.
+            CannotCache, DuplicateKeys, NoSuchColumn: the table cannot be cached by these keys.
+            VersionGone: this version is no longer there to be read.
+            StorageError: the table or the snapshot's folder failed.
+        """
+        free = self._check_memory()
+        held = self._held(version)
+        if held is not None:
+            self.figures.hits += 1
+            return held
+        with storage_errors("Making a snapshot", str(self._store.folder)), self._store.building():
+            held = self._held(version)  # another process may have made it meanwhile
+            if held is None:
+                self.figures.misses += 1
+                self._make(version, free)
+                held = self._held(version)
+                newest = current_version(self.dimension.root)
+                self._store.remove_unused(keep=version if newest is None else _newer(version, newest))
+        if held is None:
+            raise VersionGone(f"The snapshot {version.folder_name} vanished.", remedy="Who deletes files there?")
+        return held
+
+    def _held(self, version: TableVersion) -> Held | None:
+        lease = self._store.take(version)
+        if lease is None:
+            return None
+        try:
+            return Held(lease, Snapshot(lease.folder).meta)
+        except (OSError, ValueError, KeyError) as error:  # Arrow's errors are ValueErrors
+            lease.close()
+            self.figures.note_rebuild(f"the snapshot {lease.folder.name} was damaged: {error}")
+            return None
+
+    def _check_memory(self) -> int:
+        memory = self._memory()
+        if memory.free_share < MIN_FREE_SHARE:
+            self.figures.pressure += 1
+            raise MemoryPressure(
+                f"{memory.available >> 20} MiB of {memory.total >> 20} MiB of memory are left, "
+                f"less than {MIN_FREE_SHARE:.0%}"
+            )
+        return memory.available
+
+    def _make(self, version: TableVersion, free: int) -> None:
+        started = time.monotonic()
+        table = self._open(version)
+        fields = fields_of(table.schema().to_json(), self._store.dimension.stored, self.dimension.table)
+        made: list[str] = []
+
+        def write(folder: Path) -> SnapshotMeta:
+            meta = self._from_older(table, version, fields, folder) or self._rebuilt(
+                table, version, fields, folder, free
+            )
+            made.append(meta.made)
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            return replace(meta, bytes=size, seconds=round(time.monotonic() - started, 3))
+
+        meta = self._store.add(version, write)
+        self.figures.note_made(meta)
+
+    def _open(self, version: TableVersion) -> DeltaTable:
+        """The table at exactly this version."""
+        root = self.dimension.root
+        try:
+            table = open_table(root, version.version)
+        except Exception as error:
+            raise self._gone(version, str(error)) from error
+        if table is None or version_of(table) != version:
+            raise self._gone(version, "the table was dropped" if table is None else "the table was created anew")
+        return table
+
+    def _gone(self, version: TableVersion, why: str) -> VersionGone:
+        return VersionGone(
+            f"Version {version.version} of {self.dimension.table} (table {version.table_id}) cannot be read: {why}.",
+            remedy="A batch that was planned with it cannot be joined with it any more; plan it again.",
+            table=self.dimension.table,
+        )
+
+    def _from_older(self, table: DeltaTable, version: TableVersion, fields: str, folder: Path) -> SnapshotMeta | None:
+        """The snapshot from the newest older one of the same table; None where it must be rebuilt."""
+        older = [m for m in self._store.metas() if m.table_id == version.table_id and m.version < version.version]
+        if not older:
+            return None
+        old = older[-1]
+        lease = self._store.take(TableVersion(old.table_id, old.version))
+        if lease is None:
+            return None
+        with lease:
+            self.figures.stale_hits_avoided += 1
+            commits = read_commits(self.dimension.root, old.table_id, old.version, version.version, old.fields)
+            if commits.unreadable or commits.schema_changed or old.fields != fields:
+                self.figures.note_rebuild(commits.unreadable or "the dimension's schema changed")
+                return None
+            try:
+                return self._changed(table, commits, lease.folder, folder)
+            except (NotExact, DeltaError, OSError) as error:
+                self.figures.note_rebuild(str(error))
+                for file in folder.glob("*.arrow"):
+                    file.unlink()
+                return None
+
+    def _changed(self, table: DeltaTable, commits: Commits, old_folder: Path, folder: Path) -> SnapshotMeta:
+        old = Snapshot(old_folder)
+        link_base(old_folder, folder, old.meta.partitions)
+        if not commits.data_changed:
+            if old.meta.overlay_rows:
+                (folder / "overlay.arrow").hardlink_to(old_folder / "overlay.arrow")
+            return replace(old.meta, version=table.version(), made="linked")
+        schema = self._schema(table)
+        difference, source = _difference(table, commits, old, schema)
+        stored, rows = write_overlay(old, difference, folder, schema)
+        if stored > max(MAX_SHARE * old.meta.base_rows, 1):
+            raise NotExact(f"{stored} of {old.meta.base_rows} rows have changed since the base was built")
+        return replace(old.meta, version=table.version(), overlay_rows=stored, rows=rows, made=source)
+
+    def _schema(self, table: DeltaTable) -> pa.Schema:
+        names = self._store.dimension.stored
+        scanned = pa.schema(table.schema().to_arrow())
+        fields = [scanned.field(name) for name in names]
+        return pa.schema([pa.field(field.name, plain_type(field.type)) for field in fields])
+
+    def _rebuilt(self, table: DeltaTable, version: TableVersion, fields: str, folder: Path, free: int) -> SnapshotMeta:
+        schema = self._schema(table)
+        check_keys(schema, self.dimension.keys, self.dimension.table)
+        stored = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
+        builder = BaseBuilder(
+            folder, schema, self.dimension.keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE))
+        )
+        for batch in pa.RecordBatchReader.from_stream(table.scan(columns=list(schema.names))):
+            builder.add(batch)
+        built = builder.finish()
+        self.figures.table_reads += 1
+        self.figures.table_bytes += stored
+        return SnapshotMeta(
+            table_id=version.table_id,
+            version=version.version,
+            keys=self.dimension.keys,
+            fields=fields,
+            partitions=built.partitions,
+            base_rows=built.rows,
+            overlay_rows=0,
+            rows=built.rows,
+            bytes=built.bytes,
+            made="rebuilt",
+            seconds=0.0,
+        )
+
+
+def _difference(table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema) -> tuple[Difference, str]:
+    configuration = table.metadata().configuration
+    feed = configuration.get(CHANGE_FEED) == "true" and commits.feed_exact and not commits.metadata_changed
+    if feed:
+        return from_feed(table, old, schema), "change feed"
+    if commits.odd_files or configuration.get(COLUMN_MAPPING, "none") != "none":
+        raise NotExact("the changed files have deletion vectors or mapped columns, and there is no change feed")
+    whole = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
+    if commits.bytes > _MAX_FILE_SHARE * whole:
+        raise NotExact("the changed files are most of the table")
+    return from_files(table, commits, old, schema), "changed files"
+
+
+def _newer(one: TableVersion, other: TableVersion) -> TableVersion:
+    return one if one.table_id == other.table_id and one.version >= other.version else other

@@ -1,0 +1,54 @@
+"""How much memory this host, or the container around the process, has left."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.config.errors import ConfigError
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. `available` can be taken without swapping: free, or pages that are clean copies of files."""
+
+    available: int
+    total: int
+
+    @property
+    def free_share(self) -> float:
+        """The available part of all, 0 to 1."""
+        return self.available / self.total
+
+
+def measure(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> Memory:
+    """What is left now: of the host, or of the control group where that has less.
+
+    Raises:
+        ConfigError: this is no Linux.
+    """
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"{meminfo} cannot be read: {error.strerror}.", remedy="Cached joins need Linux; leave `cached` out."
+        ) from error
+    values = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    host = Memory(values["MemAvailable"], values["MemTotal"])
+    group = _group(cgroup)
+    return host if group is None or group.available > host.available else group
+
+
+def _group(folder: Path) -> Memory | None:
+    """The limit of the control group (version 2); None where there is none. Clean file pages count as available."""
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except FileNotFoundError:
+        return None
+    if limit == "max":
+        return None
+    files = int(stat["inactive_file"]) + int(stat["active_file"])
+    return Memory(max(0, int(limit) - used + files), int(limit))

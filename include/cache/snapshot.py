@@ -1,0 +1,176 @@
+"""A snapshot on disk, and looking up keys in it. Read by memory mapping, so all processes of a host share its pages.
+
+    snapshots/<table id>-<version>/
+        snapshot.json       what it holds; written last
+        base-00000.arrow    rows by the top bits of their key's hash, sorted by hash; column 0 is the hash
+        overlay.arrow       rows changed since the base was built, the same way; column 1 says whether the key lives on
+
+Runs in Spark's Python workers, too: imports numpy and pyarrow only.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from include.cache.keys import Flags, Rows, Words, key_hashes, present, same_keys
+
+META = "snapshot.json"
+OVERLAY = "overlay.arrow"
+HASH_BITS = 64
+
+
+@dataclass(frozen=True)
+class SnapshotMeta:
+    """What a snapshot holds.
+
+    `fields` are the fields of its columns as the table's Delta schema has them, in JSON. `base_rows` and
+    `overlay_rows` count stored rows, `rows` is what the table version has without those whose key holds a NULL.
+    `made` says how it came to be.
+    """
+
+    table_id: str
+    version: int
+    keys: tuple[str, ...]
+    fields: str
+    partitions: int
+    base_rows: int
+    overlay_rows: int
+    rows: int
+    bytes: int
+    made: str
+    seconds: float
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, in the order they are stored."""
+        return tuple(field["name"] for field in json.loads(self.fields))
+
+
+def partition_file(folder: Path, partition: int) -> Path:
+    """Where a partition of the base lies."""
+    return folder / f"base-{partition:05d}.arrow"
+
+
+def partition_of(hashes: Words, partitions: int) -> Rows:
+    """The partition of each hash, by its top bits; `partitions` is a power of two."""
+    bits = partitions.bit_length() - 1
+    if bits == 0:
+        return np.zeros(len(hashes), dtype=np.int64)
+    return (hashes >> np.uint64(HASH_BITS - bits)).astype(np.int64)
+
+
+def read_meta(folder: Path) -> SnapshotMeta:
+    """What the snapshot in `folder` says about itself.
+
+    Raises:
+        OSError: there is none.
+    """
+    document = json.loads((folder / META).read_text())
+    return SnapshotMeta(**{**document, "keys": tuple(document["keys"])})
+
+
+def write_meta(folder: Path, meta: SnapshotMeta) -> None:
+    """Say what the snapshot holds."""
+    (folder / META).write_text(json.dumps(asdict(meta), indent=2) + "\n")
+
+
+class SortedRows:
+    """One memory-mapped file of rows that are sorted by hash."""
+
+    def __init__(self, file: Path, extra: int) -> None:
+        with pa.memory_map(str(file)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        batches = table.to_batches()
+        batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+        self.hashes: Words = batch.column(0).to_numpy(zero_copy_only=True)
+        self.extra = [batch.column(index) for index in range(1, 1 + extra)]
+        self.columns = batch.columns[1 + extra :]
+
+    def find(self, hashes: Words, keys: Sequence[pa.Array], rows: Rows, key_columns: Sequence[int]) -> Rows:
+        """For each of `rows` of `keys` the place of its equal here, -1 where there is none.
+
+        `hashes` are those of `rows`. Keys are unique here; unequal keys of one hash are stepped over.
+        """
+        found = np.full(len(rows), -1, dtype=np.int64)
+        if not len(self.hashes):
+            return found
+        mine = [self.columns[index] for index in key_columns]
+        places = np.searchsorted(self.hashes, hashes)
+        open_rows = np.arange(len(rows))
+        while len(open_rows):
+            inside = places < len(self.hashes)
+            inside[inside] &= self.hashes[places[inside]] == hashes[open_rows[inside]]
+            open_rows, places = open_rows[inside], places[inside]
+            equal = same_keys(keys, rows[open_rows], mine, places)
+            found[open_rows[equal]] = places[equal]
+            open_rows, places = open_rows[~equal], places[~equal] + 1
+        return found
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which rows of a batch have a partner, and the wanted columns of the partners: NULL where there is none."""
+
+    matched: Flags
+    columns: list[pa.Array]
+
+
+class Snapshot:
+    """An open snapshot. It stays readable when its folder is removed meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self.meta = read_meta(folder)
+        names = self.meta.columns
+        self.key_columns = [names.index(key) for key in self.meta.keys]
+        self._base = [SortedRows(partition_file(folder, number), 0) for number in range(self.meta.partitions)]
+        self.overlay = SortedRows(folder / OVERLAY, 1) if self.meta.overlay_rows else None
+
+    def look_up(self, keys: Sequence[pa.Array], columns: Sequence[str]) -> Matches:
+        """The partners of a batch's keys, which come in the order of the snapshot's keys and are of their families."""
+        wanted = [self.meta.columns.index(name) for name in columns]
+        hashes = key_hashes(keys)
+        rows = np.flatnonzero(present(keys))
+        origin = np.full(len(hashes), -1, dtype=np.int64)  # which part holds the partner
+        place = np.full(len(hashes), -1, dtype=np.int64)
+        parts: list[SortedRows] = list(self._base)
+        if self.overlay is not None:
+            rows = self._from_overlay(hashes, keys, rows, origin, place)
+            parts.append(self.overlay)
+        partition = partition_of(hashes[rows], self.meta.partitions)
+        for number in np.unique(partition):
+            here = rows[partition == number]
+            found = parts[number].find(hashes[here], keys, here, self.key_columns)
+            origin[here] = np.where(found >= 0, number, -1)
+            place[here] = found
+        return Matches(origin >= 0, [_gathered(parts, origin, place, column) for column in wanted])
+
+    def _from_overlay(self, hashes: Words, keys: Sequence[pa.Array], rows: Rows, origin: Rows, place: Rows) -> Rows:
+        """Answer what the overlay knows, changed or deleted; returns the rows it knows nothing of."""
+        overlay = self.overlay
+        if overlay is None:
+            return rows
+        found = overlay.find(hashes[rows], keys, rows, self.key_columns)
+        known = found >= 0
+        alive = known.copy()
+        alive[known] = overlay.extra[0].take(pa.array(found[known])).to_numpy(zero_copy_only=False)
+        origin[rows[alive]] = len(self._base)
+        place[rows[alive]] = found[alive]
+        return rows[~known]
+
+
+def _gathered(parts: Sequence[SortedRows], origin: Rows, place: Rows, column: int) -> pa.Array:
+    """One column of the partners, in the order of the batch."""
+    if len(parts) == 1:
+        return parts[0].columns[column].take(pa.array(place, mask=origin < 0))
+    used = [number for number in range(len(parts)) if (origin == number).any()]
+    if not used:
+        return pa.nulls(len(origin), parts[0].columns[column].type)
+    taken = [parts[number].columns[column].take(pa.array(place[origin == number])) for number in used]
+    order = np.concatenate([np.flatnonzero(origin == number) for number in used])
+    back = np.full(len(origin), -1, dtype=np.int64)
+    back[order] = np.arange(len(order))
+    return pa.concat_arrays(taken).take(pa.array(back, mask=back < 0))

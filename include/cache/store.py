@@ -1,0 +1,128 @@
+"""The snapshots of one dimension on this host: made whole or not at all, kept while somebody reads them.
+
+<home>/cache/<dimension>/
+    dimension.json    whose snapshots these are
+    build.lock        held by the one process that makes a snapshot or removes some
+    snapshots/<table id>-<version>/
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from include.cache.dimension import Dimension, TableVersion, local_folder
+from include.cache.leases import LEASE, Lease, lease, only_one, unused
+from include.cache.snapshot import META, SnapshotMeta, read_meta, write_meta
+
+BUILD_PATIENCE = 1800.0  # seconds to wait for another process that builds
+_HALF = ".half-"
+_GONE = ".gone-"
+
+
+class SnapshotStore:
+    """Finds, adds and removes the snapshots of a dimension."""
+
+    def __init__(self, folder: Path, dimension: Dimension) -> None:
+        self.folder = folder
+        self.dimension = dimension
+        self._snapshots = folder / "snapshots"
+
+    @staticmethod
+    def of(home: Path, dimension: Dimension) -> "SnapshotStore":
+        """The store that answers for a dimension: one that holds more columns of the same table, else its own."""
+        root = local_folder(home)
+        own = SnapshotStore(root / dimension.folder_name, dimension)
+        if own.folder.is_dir():
+            return own
+        wider = [store for store in all_stores(home) if store.dimension.covers(dimension)]
+        return min(wider, key=lambda store: (len(store.dimension.stored), store.folder.name)) if wider else own
+
+    def metas(self) -> list[SnapshotMeta]:
+        """What the standing snapshots say about themselves, oldest version first."""
+        found = []
+        for folder in self._folders():
+            try:
+                found.append(read_meta(folder))
+            except FileNotFoundError:
+                continue  # removed since it was listed
+        return sorted(found, key=lambda meta: meta.version)
+
+    def take(self, version: TableVersion) -> Lease | None:
+        """Hold the snapshot of a version; None where there is none."""
+        return lease(self._snapshots / version.folder_name)
+
+    def add(self, version: TableVersion, write: Callable[[Path], SnapshotMeta]) -> SnapshotMeta:
+        """Make the snapshot of a version by letting `write` fill a folder. Call it under `building`."""
+        half = self._snapshots / f"{_HALF}{uuid.uuid4().hex}"
+        half.mkdir(parents=True)
+        try:
+            (half / LEASE).touch()
+            meta = write(half)
+            write_meta(half, meta)
+            _to_disk(half)
+            shutil.rmtree(self._snapshots / version.folder_name, ignore_errors=True)  # one that could not be opened
+            half.rename(self._snapshots / version.folder_name)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+        return meta
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Be the only one that adds or removes; what a killed process left half done is cleared away.
+
+        Raises:
+            StorageError: another process has been at it for half an hour.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with only_one(self.folder / "build.lock", BUILD_PATIENCE):
+            self._snapshots.mkdir(exist_ok=True)
+            _write_whole(self.folder / "dimension.json", self.dimension.to_json())
+            for left in self._snapshots.glob(".*"):
+                shutil.rmtree(left)
+            yield
+
+    def remove_unused(self, keep: TableVersion) -> int:
+        """Remove all snapshots but `keep` that nobody holds; returns how many. Call it under `building`."""
+        removed = 0
+        for folder in self._folders():
+            if folder.name == keep.folder_name:
+                continue
+            with unused(folder) as free:
+                if free:
+                    gone = folder.with_name(f"{_GONE}{uuid.uuid4().hex}")
+                    folder.rename(gone)
+                    shutil.rmtree(gone)
+                    removed += 1
+        return removed
+
+    def _folders(self) -> list[Path]:
+        if not self._snapshots.is_dir():
+            return []
+        return [folder for folder in self._snapshots.iterdir() if not folder.name.startswith(".")]
+
+
+def all_stores(home: Path) -> list[SnapshotStore]:
+    """Every store of this host."""
+    files = sorted(local_folder(home).glob("*/dimension.json"))
+    return [SnapshotStore(file.parent, Dimension.from_json(file.read_text())) for file in files]
+
+
+def _to_disk(folder: Path) -> None:
+    """After a power cut a folder that has its name must have its content, too."""
+    for file in folder.iterdir():
+        if file.stat().st_nlink > 1 and file.name != META:
+            continue  # a shared base file: synced when it was made
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    beside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    beside.write_text(text)
+    beside.replace(file)
