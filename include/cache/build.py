@@ -1,14 +1,14 @@
 """Building a snapshot's base from the rows of a table version, in memory that does not grow with the table."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from include.cache.keys import key_hashes, present
+from include.cache.keys import Rows, Words, key_hashes, present
 from include.cache.snapshot import partition_file, partition_of
 from include.config.errors import DataRefused
 
@@ -77,12 +77,10 @@ class BaseBuilder:
         size = sum(partition_file(self._folder, number).stat().st_size for number in range(self.partitions))
         return Built(self.partitions, rows, size)
 
-    def _route(
-        self, rows: pa.RecordBatch, hashes: "np.ndarray[tuple[int], np.dtype[np.uint64]]", order: object
-    ) -> None:
-        partition = partition_of(hashes[order], self.partitions)  # type: ignore[index]
+    def _route(self, rows: pa.RecordBatch, hashes: Words, order: Rows) -> None:
+        partition = partition_of(hashes[order], self.partitions)
         by_partition = np.argsort(partition, kind="stable")
-        moved = rows.take(pa.array(order[by_partition]))  # type: ignore[index]
+        moved = rows.take(pa.array(order[by_partition]))
         ends = np.searchsorted(partition[by_partition], np.arange(self.partitions + 1))
         for number in np.unique(partition):
             start, end = int(ends[number]), int(ends[number + 1])
@@ -121,9 +119,7 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([HASH_FIELD, *schema])
 
 
-def write_sorted(
-    table: pa.Table, file: Path, keys: Sequence[int], names: Sequence[str], *, extra: int = 0, unique: bool = True
-) -> None:
+def write_sorted(table: pa.Table, file: Path, keys: Sequence[int], names: Sequence[str], *, extra: int = 0) -> None:
     """Write rows as one batch sorted by the hash in column 0; `extra` columns stand between it and the table's own.
 
     Raises:
@@ -135,8 +131,7 @@ def write_sorted(
     if len(batches) > 1:
         raise OverflowError(f"the rows of {file.name} hold more than 2 GiB of text in a column")
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
-    if unique:
-        refuse_duplicates(batch, [1 + extra + key for key in keys], names)
+    refuse_duplicates(batch, [1 + extra + key for key in keys], names)
     with pa.ipc.new_file(str(file), table.schema) as writer:
         writer.write_batch(batch)
 

@@ -110,6 +110,16 @@ class DimensionCache:
             raise VersionGone(f"The snapshot {version.folder_name} vanished.", remedy="Who deletes files there?")
         return held
 
+    def keep_using(self, held: Held) -> None:
+        """Count another batch that is served by a snapshot this run holds already.
+
+        Raises:
+            MemoryPressure: the host has no memory for it now.
+        """
+        self._check_memory()
+        self.figures.hits += 1
+        held.lease.touch()
+
     def _held(self, version: TableVersion) -> Held | None:
         lease = self._store.take(version)
         if lease is None:
@@ -211,11 +221,10 @@ class DimensionCache:
 
     def _rebuilt(self, table: DeltaTable, version: TableVersion, fields: str, folder: Path, free: int) -> SnapshotMeta:
         schema = self._schema(table)
-        check_keys(schema, self.dimension.keys, self.dimension.table)
+        keys = self._store.dimension.keys
+        check_keys(schema, keys, self.dimension.table)
         stored = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
-        builder = BaseBuilder(
-            folder, schema, self.dimension.keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE))
-        )
+        builder = BaseBuilder(folder, schema, keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE)))
         for batch in pa.RecordBatchReader.from_stream(table.scan(columns=list(schema.names))):
             builder.add(batch)
         built = builder.finish()
@@ -224,7 +233,7 @@ class DimensionCache:
         return SnapshotMeta(
             table_id=version.table_id,
             version=version.version,
-            keys=self.dimension.keys,
+            keys=keys,
             fields=fields,
             partitions=built.partitions,
             base_rows=built.rows,

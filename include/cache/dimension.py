@@ -45,12 +45,12 @@ class Dimension:
     @property
     def folder_name(self) -> str:
         """One for each table, keys and columns; readable in its beginning."""
-        identity = json.dumps([self.root, self.keys, self.stored])
+        identity = json.dumps([self.root, sorted(self.keys), sorted(self.stored)])
         return f"{_UNSAFE.sub('_', self.table)[-60:]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
     def covers(self, other: "Dimension") -> bool:
         """True where this one's snapshots answer what `other` asks."""
-        return (self.root, self.keys) == (other.root, other.keys) and set(other.stored) <= set(self.stored)
+        return (self.root, set(self.keys)) == (other.root, set(other.keys)) and set(other.stored) <= set(self.stored)
 
     def to_json(self) -> str:
         """For the folder of its snapshots."""
@@ -96,6 +96,7 @@ def fields_of(schema_json: str, columns: Sequence[str], table: str) -> str:
 
     Raises:
         NoSuchColumn: the table does not have one of them.
+        CannotCache: one has a collation.
     """
     fields = {field["name"]: field for field in json.loads(schema_json)["fields"]}
     missing = [column for column in columns if column not in fields]
@@ -103,6 +104,12 @@ def fields_of(schema_json: str, columns: Sequence[str], table: str) -> str:
         raise NoSuchColumn(
             f"The table {table} has no column {', '.join(missing)}; it has {', '.join(fields)}.",
             remedy="Correct `on`, `keys` or `columns`.",
+        )
+    collated = [column for column in columns if "__COLLATIONS" in fields[column].get("metadata", {})]
+    if collated:
+        raise CannotCache(
+            f"The columns {', '.join(collated)} of {table} have a collation, which a snapshot does not know.",
+            remedy="Leave them out, or leave `cached` out.",
         )
     keep = ("name", "type", "nullable")
     return json.dumps([{key: fields[column][key] for key in keep} for column in columns])

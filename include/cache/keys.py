@@ -59,7 +59,7 @@ def present(columns: Sequence[pa.Array]) -> Flags:
 
 
 def key_hashes(columns: Sequence[pa.Array]) -> Words:
-    """A hash of each row's key. Equal keys have equal hashes, whatever the width of their integers; NULL counts as 0."""
+    """A hash of each row's key. Equal keys have equal hashes, whatever the width of their integers."""
     hashes = np.full(len(columns[0]), _SEED, dtype=np.uint64)
     for column in columns:
         for word in _words(column):

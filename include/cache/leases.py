@@ -21,6 +21,11 @@ class Lease:
         self.folder = folder
         self._descriptor: int | None = descriptor
 
+    def touch(self) -> None:
+        """Note that the folder is in use now."""
+        if self._descriptor is not None:
+            os.utime(self._descriptor)
+
     def close(self) -> None:
         """Let the folder be removed."""
         if self._descriptor is not None:

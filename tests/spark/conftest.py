@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ OPTIONS = {"cloudFiles.format": "json", "cloudFiles.inferColumnTypes": True}
 def spark() -> Iterator[SparkSession]:
     """The session, with the class path and the file system that include.submit gives a job."""
     class_path = os.pathsep.join(str(jar) for jar in delta_jars())
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # the workers have what the driver has
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-class-path {class_path} pyspark-shell"
     builder = (
         SparkSession.builder.master("local[2]")

@@ -1,0 +1,130 @@
+"""The cached joins of one run: which snapshot serves which join, and when the uncached join has to."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from include.cache.build import DuplicateKeys
+from include.cache.cache import DimensionCache, Held, MemoryPressure
+from include.cache.dimension import CannotCache, Dimension, TableVersion
+from include.cache.figures import CacheFigures
+from include.cache.memory import Memory, measure
+from include.config.errors import StorageError
+from include.config.settings import Settings
+from spark_jobs.engine.cache.lookup import Counters, look_up
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Served:
+    """A dimension of this run: its cache, its counters, the snapshots held so far by version."""
+
+    cache: DimensionCache
+    counters: Counters
+    held: dict[TableVersion, Held]
+
+
+class CachedJoins:
+    """Joins micro-batches with snapshots, and counts. Snapshots stay until `close`.
+
+    `memory` measures what is left before each join.
+    """
+
+    def __init__(self, spark: SparkSession, settings: Settings, memory: Callable[[], Memory] = measure) -> None:
+        self._spark = spark
+        self._settings = settings
+        self._memory = memory
+        self._served: dict[Dimension, _Served] = {}
+
+    def join(
+        self,
+        frame: DataFrame,
+        dimension: Dimension,
+        version: TableVersion,
+        how: str,
+        uncached: Callable[[], DataFrame],
+    ) -> DataFrame:
+        """`frame` joined with one version of a dimension: its own columns first, then `dimension.columns`.
+
+        `uncached` is the same join without the cache; it serves while the cache cannot.
+
+        Raises:
+            DuplicateKeys: the dimension has two rows of one key in that version.
+            VersionGone: that version cannot be read any more.
+        """
+        served = self._serving(dimension)
+        added = () if how in ("left_semi", "left_anti") else dimension.columns
+        try:
+            self._refuse_other_hosts()
+            held = self._held(served, version)
+            return look_up(frame, held, how, added, served.counters)
+        except (MemoryPressure, CannotCache, StorageError) as reason:
+            served.cache.figures.note_fallback(str(reason).splitlines()[0])
+            log.warning("%s is joined without its cache: %s", dimension.table, str(reason).splitlines()[0])
+            return uncached()
+
+    def figures(self) -> list[CacheFigures]:
+        """What was done so far, one for each dimension."""
+        found = []
+        for served in self._served.values():
+            figures = served.cache.figures
+            figures.rows_matched = served.counters.matched.value
+            figures.rows_unmatched = served.counters.unmatched.value
+            figures.look_up_seconds = round(served.counters.seconds.value, 3)
+            found.append(figures)
+        return found
+
+    def close(self) -> None:
+        """Let the snapshots go."""
+        for served in self._served.values():
+            for held in served.held.values():
+                held.lease.close()
+            served.held.clear()
+
+    def _serving(self, dimension: Dimension) -> _Served:
+        if dimension not in self._served:
+            cache = DimensionCache(self._settings.home, dimension, self._memory)
+            self._served[dimension] = _Served(cache, Counters.of(self._spark), {})
+        return self._served[dimension]
+
+    def _held(self, served: _Served, version: TableVersion) -> Held:
+        standing = served.held.get(version)
+        if standing is not None:
+            served.cache.keep_using(standing)
+            return standing
+        held = served.cache.hold(version)
+        served.held[version] = held
+        return held
+
+    def _refuse_other_hosts(self) -> None:
+        """Snapshots are files of this host.
+
+        Raises:
+            CannotCache: executors may run elsewhere.
+        """
+        master = self._spark.sparkContext.master or ""
+        if not master.startswith("local"):
+            raise CannotCache(
+                f"The executors of {master} may run on other hosts, which do not have the snapshot.",
+                remedy="Take a local master for pipelines with cached joins.",
+            )
+
+
+def refuse_duplicates(other: DataFrame, keys: Sequence[str], table: str) -> None:
+    """Refuse what the cached join refuses, in front of an uncached one that takes its place.
+
+    Raises:
+        DuplicateKeys: two rows of `other` have one key.
+    """
+    keyed = other.dropna(subset=list(keys))
+    twice = keyed.groupBy(*keys).count().where(F.col("count") > 1).take(1)
+    if twice:
+        key = ", ".join(f"{name} = {twice[0][name]!r}" for name in keys)
+        raise DuplicateKeys(
+            f"The dimension {table} has {twice[0]['count']} rows of the key {key}.",
+            remedy="Give it one row for each key, or name further columns in the key.",
+        )
