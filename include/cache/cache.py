@@ -32,7 +32,7 @@ from include.cache.memory import Memory, measure
 from include.cache.overlay import MAX_SHARE, link_base, write_overlay
 from include.cache.snapshot import Snapshot, SnapshotMeta
 from include.cache.store import SnapshotStore
-from include.config.errors import TableNotFound
+from include.config.errors import StorageError, TableNotFound
 from include.ledger.tables import open_table, storage_errors
 
 # Parquet on disk against Arrow in memory, for the size of partitions only.
@@ -80,9 +80,9 @@ class DimensionCache:
         self.figures.version_checks += 1
         return current_version(self.dimension.root)
 
-    def is_ready(self, version: TableVersion) -> bool:
-        """Whether the snapshot of this version stands."""
-        return any((meta.table_id, meta.version) == (version.table_id, version.version) for meta in self._store.metas())
+    def note_use(self) -> None:
+        """Remember that a run joins with this dimension: the adaptive refresh makes snapshots before the next use."""
+        self._store.note_use()
 
     def hold(self, version: TableVersion) -> Held:
         """The snapshot of exactly this version, made now if it has to be.
@@ -143,7 +143,7 @@ class DimensionCache:
 
     def _make(self, version: TableVersion, free: int) -> None:
         started = time.monotonic()
-        table = self._open(version)
+        table = open_version(self.dimension.root, version)
         fields = fields_of(table.schema().to_json(), self._store.dimension.stored, self.dimension.table)
         made: list[str] = []
 
@@ -153,28 +153,10 @@ class DimensionCache:
             )
             made.append(meta.made)
             size = sum(file.stat().st_size for file in folder.iterdir())
-            return replace(meta, bytes=size, seconds=round(time.monotonic() - started, 3))
+            return replace(meta, bytes=size, made_at=time.time(), seconds=round(time.monotonic() - started, 3))
 
         meta = self._store.add(version, write)
         self.figures.note_made(meta)
-
-    def _open(self, version: TableVersion) -> DeltaTable:
-        """The table at exactly this version."""
-        root = self.dimension.root
-        try:
-            table = open_table(root, version.version)
-        except Exception as error:
-            raise self._gone(version, str(error)) from error
-        if table is None or version_of(table) != version:
-            raise self._gone(version, "the table was dropped" if table is None else "the table was created anew")
-        return table
-
-    def _gone(self, version: TableVersion, why: str) -> VersionGone:
-        return VersionGone(
-            f"Version {version.version} of {self.dimension.table} (table {version.table_id}) cannot be read: {why}.",
-            remedy="A batch that was planned with it cannot be joined with it any more; plan it again.",
-            table=self.dimension.table,
-        )
 
     def _from_older(self, table: DeltaTable, version: TableVersion, fields: str, folder: Path) -> SnapshotMeta | None:
         """The snapshot from the newest older one of the same table; None where it must be rebuilt."""
@@ -241,8 +223,32 @@ class DimensionCache:
             rows=built.rows,
             bytes=built.bytes,
             made="rebuilt",
+            made_at=0.0,
             seconds=0.0,
         )
+
+
+def open_version(root: str, version: TableVersion) -> DeltaTable:
+    """The table at exactly this version.
+
+    Raises:
+        VersionGone: it cannot be read any more.
+    """
+    try:
+        table = open_table(root, version.version)
+    except StorageError as error:
+        raise _gone(root, version, error.message) from error
+    if table is None or version_of(table) != version:
+        raise _gone(root, version, "the table was dropped" if table is None else "the table was created anew")
+    return table
+
+
+def _gone(root: str, version: TableVersion, why: str) -> VersionGone:
+    return VersionGone(
+        f"Version {version.version} of the table {version.table_id} cannot be read at {root}: {why}.",
+        remedy="A batch that was planned with it cannot be joined with it any more; plan it again.",
+        location=root,
+    )
 
 
 def _difference(table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema) -> tuple[Difference, str]:

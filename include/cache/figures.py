@@ -1,8 +1,15 @@
 """What the cache did in one run, counted."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from include.cache.snapshot import SnapshotMeta
+from include.config.settings import Settings
+from include.ledger.state_files import read_document, write_document
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass
@@ -52,3 +59,19 @@ class CacheFigures:
     def to_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
+
+
+def write_figures(settings: Settings, pipeline: str, run_id: str, figures: Sequence[CacheFigures]) -> None:
+    """Leave the figures of a run, in place of those of an earlier attempt; nothing for a run without cached joins."""
+    if figures:
+        write_document(_location(settings, pipeline, run_id), {"dimensions": [item.to_dict() for item in figures]})
+
+
+def read_figures(settings: Settings, pipeline: str, run_id: str) -> tuple[Mapping[str, Any], ...]:
+    """The figures of a run, one for each dimension; empty where it had none."""
+    document = read_document(_location(settings, pipeline, run_id))
+    return () if document is None else tuple(document["dimensions"])
+
+
+def _location(settings: Settings, pipeline: str, run_id: str) -> str:
+    return settings.state_root(pipeline, "cache", f"{_UNSAFE.sub('_', run_id)}.json")

@@ -29,7 +29,7 @@ class SnapshotMeta:
 
     `fields` are the fields of its columns as the table's Delta schema has them, in JSON. `base_rows` and
     `overlay_rows` count stored rows, `rows` is what the table version has without those whose key holds a NULL.
-    `made` says how it came to be.
+    `made` says how it came to be, `made_at` when (seconds since 1970), `seconds` how long that took.
     """
 
     table_id: str
@@ -42,6 +42,7 @@ class SnapshotMeta:
     rows: int
     bytes: int
     made: str
+    made_at: float
     seconds: float
 
     @property

@@ -8,6 +8,7 @@
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from include.cache.leases import LEASE, Lease, lease, only_one, unused
 from include.cache.snapshot import META, SnapshotMeta, read_meta, write_meta
 
 BUILD_PATIENCE = 1800.0  # seconds to wait for another process that builds
+MAX_USES = 200
 _HALF = ".half-"
 _GONE = ".gone-"
 
@@ -32,13 +34,28 @@ class SnapshotStore:
 
     @staticmethod
     def of(home: Path, dimension: Dimension) -> "SnapshotStore":
-        """The store that answers for a dimension: one that holds more columns of the same table, else its own."""
-        root = local_folder(home)
-        own = SnapshotStore(root / dimension.folder_name, dimension)
-        if own.folder.is_dir():
-            return own
-        wider = [store for store in all_stores(home) if store.dimension.covers(dimension)]
-        return min(wider, key=lambda store: (len(store.dimension.stored), store.folder.name)) if wider else own
+        """The store that answers for a dimension: of those that hold its columns the most recent, else its own."""
+        covering = [store for store in all_stores(home) if store.dimension.covers(dimension)]
+        newest = max(covering, key=lambda store: (store.newest(), -len(store.dimension.stored)), default=None)
+        return newest or SnapshotStore(local_folder(home) / dimension.folder_name, dimension)
+
+    def newest(self) -> int:
+        """The newest version that has a snapshot, -1 without one."""
+        return max((meta.version for meta in self.metas()), default=-1)
+
+    def note_use(self) -> None:
+        """Remember that a run uses the dimension now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "uses").open("a") as out:  # one short write at the end: whole, also beside others
+            out.write(f"{time.time():.3f}\n")
+
+    def uses(self) -> list[float]:
+        """When runs used the dimension, oldest first; old ones are forgotten."""
+        try:
+            lines = (self.folder / "uses").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [float(line) for line in lines[-MAX_USES:]]
 
     def metas(self) -> list[SnapshotMeta]:
         """What the standing snapshots say about themselves, oldest version first."""
@@ -80,6 +97,8 @@ class SnapshotStore:
         with only_one(self.folder / "build.lock", BUILD_PATIENCE):
             self._snapshots.mkdir(exist_ok=True)
             _write_whole(self.folder / "dimension.json", self.dimension.to_json())
+            if len(uses := self.uses()) == MAX_USES:
+                _write_whole(self.folder / "uses", "".join(f"{use:.3f}\n" for use in uses[MAX_USES // 2 :]))
             for left in self._snapshots.glob(".*"):
                 shutil.rmtree(left)
             yield

@@ -43,6 +43,8 @@ def plan(name: Name, as_json: Json = False, limit: Limit = 50) -> int:
         return _plan_copy_into(pipeline, settings, as_json=as_json, limit=limit)
     if pipeline.transform is not None:
         return _plan_transform(pipeline, settings, as_json=as_json)
+    if pipeline.cache is not None:
+        return _plan_cache(pipeline, settings, as_json=as_json)
     discovery = discover(pipeline, settings, "plan", dry_run=True)
     files = [{**asdict(file), "modified_at": _moment(file.modified_at)} for file in discovery.new_files]
     skips = [{"path": skip.path, "rule": skip.rule, "detail": skip.detail} for skip in discovery.new_skips]
@@ -92,6 +94,20 @@ def _plan_transform(pipeline: Pipeline, settings: Settings, *, as_json: bool) ->
             f"{pipeline.name}: to read: {found.pending_rows:,} rows, {size(found.pending_bytes)} of "
             f"{pipeline.transformation().source} up to its version {found.source_version}, "
             f"in {found.pending_batches:,} micro-batches."
+        )
+    return 0
+
+
+def _plan_cache(pipeline: Pipeline, settings: Settings, *, as_json: bool) -> int:
+    from include.cache.refresh import plan_refresh  # noqa: PLC0415 - Delta and Arrow, half a second
+
+    found = plan_refresh(pipeline, settings, "plan")
+    if as_json:
+        print_json({"pipeline": pipeline.name, **found.to_dict()})
+    else:
+        print_line(
+            f"{pipeline.name}: {'to refresh' if found.has_work else 'nothing to do'}: {found.why}; "
+            f"table version {found.table_version}, snapshot version {found.snapshot_version}."
         )
     return 0
 

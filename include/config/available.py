@@ -30,6 +30,8 @@ def unavailable(pipeline: Pipeline) -> Iterator[tuple[Loc, str]]:
         return
     if pipeline.copy_into is not None:
         return  # what a statement cannot have yet is refused with the statement
+    if pipeline.cache is not None:
+        return
     if pipeline.ingest is None:
         yield (pipeline.section,), "this section is checked in shape and not executed yet"
         return
@@ -41,8 +43,6 @@ def _of_steps(transform: Transform) -> Iterator[tuple[Loc, str]]:
     for number, step in enumerate(transform.steps):
         if step.kind not in EXECUTED_STEPS:
             yield ("transform", "steps", number, step.kind), _only(step.kind, EXECUTED_STEPS)
-        if step.join is not None and step.join.cached:
-            yield ("transform", "steps", number, "join", "cached"), "true is not executed yet: leave it out"
 
 
 def unavailable_options(ingest: Ingest) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,9 @@ def _places(pipeline: Pipeline, settings: Settings) -> Iterator[dict[str, str]]:
             **state,
         }
         return
+    if (cache := pipeline.cache) is not None:
+        yield {f"cache.table ({cache.table})": settings.table_root(cache.table), **state}
+        return
     ingest = pipeline.ingestion()
     yield {
         f"ingest.source ({ingest.source})": settings.source_root(ingest.source),

@@ -88,7 +88,7 @@ class PipelineFile(Section):
     ingest: Ingest | None = Field(default=None, description="Files -> Delta.")
     copy_into: CopyInto | None = Field(default=None, description="COPY INTO statements, in Databricks' SQL.")
     transform: Transform | None = Field(default=None, description="Delta -> steps -> Delta.")
-    cache: Cache | None = Field(default=None, description="A snapshot for joins. Not executed yet.")
+    cache: Cache | None = Field(default=None, description="A snapshot for joins.")
 
 
 class Pipeline(PipelineFile):
@@ -104,7 +104,7 @@ class Pipeline(PipelineFile):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The tables that it writes, as the file names them; the first one's lock guards the job.
+        """The tables that it writes, as the file names them; none for a cache.
 
         Raises:
             NotAvailableYet: the section is not executed yet.
@@ -113,6 +113,8 @@ class Pipeline(PipelineFile):
             return (self.transform.table,)
         if self.copy_into is not None:
             return tuple(dict.fromkeys(statement.table for statement in self.statements()))
+        if self.cache is not None:
+            return ()
         return (self.ingestion().table,)
 
     def statements(self) -> "tuple[CopyIntoStatement, ...]":
@@ -120,6 +122,21 @@ class Pipeline(PipelineFile):
         from include.copy_into.statement import read_statement  # noqa: PLC0415  other sections need no SQL parser
 
         return tuple(read_statement(one.sql, one.parameters) for one in self.copy_into or ())
+
+    @property
+    def lock_name(self) -> str:
+        """What the job's lock is named by: the table it writes, so that a table has one writer."""
+        return self.targets[0] if self.targets else f"cache.{self.name}"
+
+    def caching(self) -> Cache:
+        """The cache section.
+
+        Raises:
+            ConfigError: the pipeline has another section.
+        """
+        if self.cache is None:
+            raise ConfigError(f"{self.file}: pipeline {self.name} has no cache section.", remedy="Name another one.")
+        return self.cache
 
     def ingestion(self) -> Ingest:
         """The ingest section.

@@ -1,7 +1,8 @@
 """The result of a run: the JSON object that `sluice run --json` prints last and that the DAG publishes."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 RunStatus = Literal["loaded", "nothing_new", "rejected", "failed"]
 
@@ -36,6 +37,7 @@ class Figures:
     batches: int = 0
     table_version: int | None = None
     schema_version: int | None = None
+    cache: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class RunResult:
     """What one run did. `table_version` is None while the target does not exist; `seconds` is wall time.
 
     `error` names what went wrong in a rejected or failed run, and is None otherwise; `exit_code` is that of the
-    command.
+    command. `cache` holds the figures of each dimension that was cached (include.cache.figures).
     """
 
     pipeline: str
@@ -57,7 +59,9 @@ class RunResult:
     seconds: float = 0.0
     error: str | None = None
     exit_code: int = 0
+    cache: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The contract's JSON object."""
-        return asdict(self)
+        document = asdict(self)
+        return {**document, "cache": list(document["cache"])}

@@ -1,10 +1,10 @@
-"""The sections copy_into, and cache, which is checked in shape and not executed yet."""
+"""The small sections: copy_into and cache."""
 
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from include.config.section import NOT_EMPTY, Names, Section, Table, Text, not_empty
+from include.config.section import NOT_EMPTY, Duration, Names, Section, Table, Text, not_empty
 
 
 class CopyStatement(Section):
@@ -45,9 +45,26 @@ CopyInto = Annotated[
 ]
 
 
+class Refresh(Section):
+    """Adaptive: a changed table is read again after `min` seconds at the soonest, after `max` at the latest."""
+
+    least: Duration = Field(alias="min")
+    most: Duration = Field(alias="max")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.least > self.most:
+            raise ValueError("`min` must not be longer than `max`")
+        return self
+
+
 class Cache(Section):
-    """A snapshot of a table's columns, kept for joins by key."""
+    """A snapshot of a table's columns, kept for joins by key: made by each run after the table changed.
+
+    With `refresh`, runs that find it too early leave it for later; joins take the newest version all the same.
+    """
 
     table: Table
     keys: Names
     columns: Names
+    refresh: Refresh | None = None

@@ -26,6 +26,15 @@ def _facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
         return _transform_facts(pipeline, pipeline.transform, settings)
     if pipeline.copy_into is not None:
         return _copy_into_facts(pipeline, settings)
+    if (cache := pipeline.cache) is not None:
+        return [
+            ("table", f"`{cache.table}` at `{settings.table_root(cache.table)}`"),
+            ("keys", ", ".join(f"`{key}`" for key in cache.keys)),
+            ("columns", ", ".join(f"`{column}`" for column in cache.columns)),
+            ("schedule", _schedule(pipeline)),
+            ("state", f"`{settings.state_root(pipeline.name)}`"),
+            ("file", f"`{pipeline.file.name}`"),
+        ]
     ingest = pipeline.ingestion()
     options = ingest.options
     limit = f"{options.max_files_per_trigger} files"

@@ -74,7 +74,7 @@ def read_failure(settings: Settings, pipeline: str, run_id: str) -> Failure | No
 def failure_report(pipeline: Pipeline, settings: Settings, run_id: str, exit_code: ExitCode) -> Failure:
     """Why the job of a run failed: what the job itself left, else what its exit code says."""
     if exit_code is ExitCode.LOCKED:
-        table = pipeline.targets[0]
+        table = pipeline.lock_name
         return Failure(
             "TableLocked",
             f"Another run is writing {table}.",

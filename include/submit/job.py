@@ -19,6 +19,7 @@ from include.submit.secrets import split_secrets
 
 # The entry script of each section that is executed.
 APPLICATIONS = {name: PROJECT_ROOT / "spark_jobs" / f"{name}.py" for name in ("ingest", "copy_into", "transform")}
+APPLICATIONS["cache"] = PROJECT_ROOT / "spark_jobs" / "refresh_cache.py"
 DRIVER_PYTHON = Path(__file__).with_name("driver_python.sh")
 # Above this number of paths Spark starts one task per file to list them, which costs more than the listing.
 LISTING_THRESHOLD = 100_000
@@ -84,7 +85,7 @@ def plan_job(
         conf=public,
         secrets=secrets,
         environment=_environment(settings),
-        lock_file=settings.lock_file(pipeline.targets[0]),
+        lock_file=settings.lock_file(pipeline.lock_name),
         profile=profile.name,
         more_locks=tuple(settings.lock_file(table) for table in pipeline.targets[1:]),
     )

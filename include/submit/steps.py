@@ -65,6 +65,7 @@ def publish_step(
         seconds=round(seconds, 3),
         error=None if failure is None else str(failure),
         exit_code=int(exit_code),
+        cache=figures.cache,
     )
 
 

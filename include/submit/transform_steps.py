@@ -1,8 +1,10 @@
 """The steps of a `transform` pipeline: plan the source's new versions, count what their commits say."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from include.cache.figures import read_figures
 from include.config.pipeline import Pipeline
 from include.config.result import Figures
 from include.config.settings import Settings
@@ -25,4 +27,6 @@ class TransformSteps:
     def figures(self, pipeline: Pipeline, settings: Settings, plan: Plan) -> Figures:
         """Counted from the commits of the run, also of one that was killed after its last commit."""
         write_missing(settings, pipeline)
-        return run_figures(settings, pipeline, plan.run_id)
+        return replace(
+            run_figures(settings, pipeline, plan.run_id), cache=read_figures(settings, pipeline.name, plan.run_id)
+        )

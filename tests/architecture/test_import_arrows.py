@@ -18,6 +18,7 @@ FORBIDDEN = {
     "include/copy_into": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/ledger": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/transform": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
+    "include/cache": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/probe": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/submit": (*SPARK, *AIRFLOW, "spark_jobs", "include.cli", "include.orchestration"),
     "include/cli": (*SPARK, *AIRFLOW, "spark_jobs", "include.orchestration"),

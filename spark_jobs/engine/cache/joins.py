@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.cache.build import DuplicateKeys
-from include.cache.cache import DimensionCache, Held, MemoryPressure
+from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone, open_version
 from include.cache.dimension import CannotCache, Dimension, TableVersion
 from include.cache.figures import CacheFigures
 from include.cache.memory import Memory, measure
@@ -39,6 +39,7 @@ class CachedJoins:
         self._settings = settings
         self._memory = memory
         self._served: dict[Dimension, _Served] = {}
+        self._columns: dict[tuple[str, TableVersion], tuple[str, ...]] = {}
 
     def join(
         self,
@@ -54,7 +55,6 @@ class CachedJoins:
 
         Raises:
             DuplicateKeys: the dimension has two rows of one key in that version.
-            VersionGone: that version cannot be read any more.
         """
         served = self._serving(dimension)
         added = () if how in ("left_semi", "left_anti") else dimension.columns
@@ -62,10 +62,21 @@ class CachedJoins:
             self._refuse_other_hosts()
             held = self._held(served, version)
             return look_up(frame, held, how, added, served.counters)
-        except (MemoryPressure, CannotCache, StorageError) as reason:
+        except (MemoryPressure, CannotCache, VersionGone, StorageError) as reason:
             served.cache.figures.note_fallback(str(reason).splitlines()[0])
             log.warning("%s is joined without its cache: %s", dimension.table, str(reason).splitlines()[0])
             return uncached()
+
+    def columns_at(self, root: str, version: TableVersion) -> tuple[str, ...] | None:
+        """The names of a table's columns in one version; None where that cannot be read any more."""
+        key = (root, version)
+        if key not in self._columns:
+            try:
+                table = open_version(root, version)
+            except VersionGone:
+                return None
+            self._columns[key] = tuple(field.name for field in table.schema().fields)
+        return self._columns[key]
 
     def figures(self) -> list[CacheFigures]:
         """What was done so far, one for each dimension."""
@@ -88,6 +99,7 @@ class CachedJoins:
     def _serving(self, dimension: Dimension) -> _Served:
         if dimension not in self._served:
             cache = DimensionCache(self._settings.home, dimension, self._memory)
+            cache.note_use()
             self._served[dimension] = _Served(cache, Counters.of(self._spark), {})
         return self._served[dimension]
 

@@ -12,10 +12,12 @@ checkpoint that could be lost:
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from pyspark.sql import SparkSession
 
+from include.cache.figures import write_figures
 from include.config.errors import Defect
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
@@ -23,6 +25,7 @@ from include.ledger.target import app_id, committed_batch
 from include.transform.outcomes import write_missing
 from include.transform.plan_table import PlanTable
 from include.transform.ranges import PlannedRange
+from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.append import AppendSink
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.source import Source
@@ -47,13 +50,29 @@ def run_batches(spark: SparkSession, pipeline: Pipeline, settings: Settings, run
     plan = PlanTable(settings, pipeline.name)
     first = _committed(pipeline, settings) + 1
     pending = plan.ranges(first, plan.last_batch)
-    sink = sink_of(spark, pipeline, settings, run_id)
+    cached = CachedJoins(spark, settings)
+    try:
+        _run_all(pending, sink_of(spark, pipeline, settings, run_id, cached), pipeline, settings, run_id, cached)
+    finally:
+        cached.close()
+    return len(pending)
+
+
+def _run_all(
+    pending: Sequence[PlannedRange],
+    sink: Sink,
+    pipeline: Pipeline,
+    settings: Settings,
+    run_id: str,
+    cached: CachedJoins,
+) -> None:
     for planned in pending:
         started = time.monotonic()
         sink.write(planned)
         if _committed(pipeline, settings) != planned.batch:
             raise Defect(f"Batch {planned.batch} was written, and the table does not hold it.", remedy="Run again.")
         write_missing(settings, pipeline)
+        write_figures(settings, pipeline.name, run_id, cached.figures())
         log.info(
             "batch %d: versions %d to %d of %s (%s), %.1f s",
             planned.batch,
@@ -63,13 +82,12 @@ def run_batches(spark: SparkSession, pipeline: Pipeline, settings: Settings, run
             planned.versions.kind,
             time.monotonic() - started,
         )
-    return len(pending)
 
 
-def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id: str) -> Sink:
+def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id: str, cached: CachedJoins) -> Sink:
     """The sink that the pipeline's last step asks for."""
     transform = pipeline.transformation()
-    steps = RowSteps(spark, settings, transform.row_steps)
+    steps = RowSteps(spark, settings, transform.row_steps, cached)
     target = Target(spark, pipeline, settings, run_id)
     source = Source(spark, pipeline, settings)
     return AppendSink(source, steps, target)

@@ -12,6 +12,7 @@ from include.config.errors import ConfigError
 from include.config.settings import Settings
 from include.config.transform import Step
 from include.transform.ranges import PlannedRange
+from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.join import join
 
 
@@ -22,6 +23,7 @@ class RowSteps:
     spark: SparkSession
     settings: Settings
     steps: Sequence[Step]
+    cached: CachedJoins
 
     def apply(self, frame: DataFrame, planned: PlannedRange) -> DataFrame:
         """All steps, in their order.
@@ -42,7 +44,7 @@ class RowSteps:
         if step.select is not None:
             return frame.selectExpr(*step.select)
         if step.join is not None:
-            return join(self.spark, self.settings, frame, step.join, planned.pinned[step.join.table])
+            return join(self.spark, self.settings, frame, step.join, planned.pinned[step.join.table], self.cached)
         if step.custom is not None:
             return custom(step.custom)(frame)
         raise ConfigError(f"The step {step.kind} is not executed here.", remedy="See `sluice validate`.")
