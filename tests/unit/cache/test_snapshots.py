@@ -1,0 +1,307 @@
+"""A snapshot is the table at one version: over random commits, small memory, kills at every step, two at a time."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from include.cache.build import BaseBuilder, DuplicateKeys
+from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone
+from include.cache.dimension import Dimension, TableVersion
+from include.cache.memory import Memory, measure
+from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
+from include.cache.store import SnapshotStore
+
+SCHEMA = pa.schema([("k", pa.int64()), ("n", pa.string()), ("v", pa.string())])
+PLENTY = Memory(available=8 << 30, total=16 << 30)
+Key = tuple[int, str]
+
+
+class Table:
+    """A dimension with keys (n, k), and what it should hold."""
+
+    def __init__(self, folder: Path, *, feed: bool = True) -> None:
+        self.root = str(folder / "warehouse" / "d")
+        self.home = folder
+        self.rows: dict[Key, str] = {}
+        self._feed = {"delta.enableChangeDataFeed": str(feed).lower()}
+        self.dimension = Dimension("silver.d", self.root, ("n", "k"), ("v",))
+        self.append({(number, f"n{number % 7}"): "first" for number in range(300)})
+
+    def append(self, rows: dict[Key, str]) -> None:
+        self.rows |= rows
+        data = {"k": [k for k, _ in rows], "n": [n for _, n in rows], "v": list(rows.values())}
+        write_deltalake(self.root, pa.table(data, schema=SCHEMA), mode="append", configuration=self._feed)
+
+    def merge(self, rows: dict[Key, str]) -> None:
+        self.rows |= rows
+        data = {"k": [k for k, _ in rows], "n": [n for _, n in rows], "v": list(rows.values())}
+        merger = DeltaTable(self.root).merge(pa.table(data, schema=SCHEMA), "t.k = s.k AND t.n = s.n", "s", "t")
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+    def delete(self, number: int) -> None:
+        DeltaTable(self.root).delete(f"k = {number}")
+        self.rows = {key: value for key, value in self.rows.items() if key[0] != number}
+
+    def cache(self) -> DimensionCache:
+        return DimensionCache(self.home, self.dimension, lambda: PLENTY)
+
+    def hold(self, cache: DimensionCache | None = None) -> Held:
+        cache = cache or self.cache()
+        version = cache.newest()
+        assert version is not None
+        return cache.hold(version)
+
+    def check(self, held: Held, rows: dict[Key, str] | None = None) -> None:
+        """The snapshot answers what the table holds, for every key that ever was."""
+        want = self.rows if rows is None else rows
+        keys = [(number, f"n{number % 7}") for number in range(400)] + [(0, "other"), (-1, "n0")]
+        columns = [pa.array([n for _, n in keys]), pa.array([k for k, _ in keys], pa.int32())]
+        found = Snapshot(held.folder).look_up(columns, ["v"])
+        assert found.columns[0].to_pylist() == [want.get(key) for key in keys]
+        assert held.meta.rows == len(want)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path)
+
+
+@pytest.mark.parametrize("feed", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_snapshot_is_the_table_after_any_commits(tmp_path: Path, feed: bool, seed: int) -> None:
+    rng = random.Random(seed)
+    table = Table(tmp_path, feed=feed)
+    made: set[str] = set()
+    for step in range(12):
+        for _ in range(rng.randint(0, 3)):
+            some = {(number, f"n{number % 7}"): f"s{step}" for number in rng.sample(range(400), 6)}
+            match rng.choice(["append", "delete", "merge", "compact"]):
+                case "append":
+                    table.append({key: value for key, value in some.items() if key not in table.rows})
+                case "delete":
+                    table.delete(rng.randrange(400))
+                case "merge":
+                    table.merge(some)
+                case "compact":
+                    DeltaTable(table.root).optimize.compact()
+        held = table.hold()
+        table.check(held)
+        made.add(held.meta.made)
+        held.lease.close()
+    assert ("change feed" if feed else "rebuilt") in made
+
+
+def test_unchanged_version_is_not_read_again_also_by_another_process(table: Table) -> None:
+    table.hold().lease.close()
+    again = table.cache()
+    table.hold(again).lease.close()
+    assert (again.figures.hits, again.figures.misses, again.figures.table_reads) == (1, 0, 0)
+
+
+def test_one_percent_change_is_laid_over_and_the_base_is_shared(table: Table) -> None:
+    first = table.hold()
+    table.merge({(1, "n1"): "changed", (2, "n2"): "changed", (399, "n0"): "new"})
+    cache = table.cache()
+    second = table.hold(cache)
+    table.check(second)
+    assert (second.meta.made, second.meta.overlay_rows, cache.figures.table_reads) == ("change feed", 3, 0)
+    assert (first.folder / "base-00000.arrow").samefile(second.folder / "base-00000.arrow")
+
+
+def test_appended_file_is_read_alone_without_a_change_feed(tmp_path: Path) -> None:
+    table = Table(tmp_path, feed=False)
+    table.hold().lease.close()
+    table.append({(399, "n0"): "new"})
+    cache = table.cache()
+    held = table.hold(cache)
+    table.check(held)
+    assert (held.meta.made, cache.figures.table_reads) == ("changed files", 0)
+
+
+def test_old_version_stays_while_it_is_held_and_goes_afterwards(table: Table) -> None:
+    first, before = table.hold(), dict(table.rows)
+    table.delete(5)
+    table.hold().lease.close()
+    table.check(first, before)
+    first.lease.close()
+    table.delete(6)
+    table.hold().lease.close()
+    assert [folder.name for folder in (first.folder.parent).iterdir()] == [f"{first.meta.table_id}-2"]
+
+
+def test_version_that_was_pinned_long_ago_is_made_again(table: Table) -> None:
+    first, before = table.hold(), dict(table.rows)
+    pinned = TableVersion(first.meta.table_id, first.meta.version)
+    first.lease.close()
+    table.delete(5)
+    table.hold().lease.close()
+    shutil.rmtree(table.home / "cache")
+    table.check(table.cache().hold(pinned), before)
+
+
+def test_table_made_anew_is_another_table(table: Table) -> None:
+    first = table.hold()
+    pinned = TableVersion(first.meta.table_id, first.meta.version)
+    first.lease.close()
+    shutil.rmtree(table.root)
+    table.rows = {}
+    table.append({(1, "n1"): "other"})
+    held = table.hold()
+    table.check(held)
+    assert held.meta.made == "rebuilt"
+    with pytest.raises(VersionGone, match="created anew"):
+        table.cache().hold(pinned)
+
+
+def test_schema_change_of_a_stored_column_rebuilds_and_another_columns_does_not(table: Table) -> None:
+    table.hold().lease.close()
+    wider = pa.table({"k": [399], "n": ["n0"], "v": ["new"], "w": [1]})
+    write_deltalake(table.root, wider, mode="append", schema_mode="merge")
+    table.rows[399, "n0"] = "new"
+    held = table.hold()
+    table.check(held)
+    assert held.meta.made == "changed files"
+    held.lease.close()
+    retyped = pa.table({"k": [1], "n": ["n1"], "v": [7]})
+    write_deltalake(table.root, retyped, mode="overwrite", schema_mode="overwrite")
+    held = table.hold()
+    assert held.meta.made == "rebuilt"
+    assert '"long"' in held.meta.fields
+
+
+def test_duplicate_keys_are_refused_also_when_a_change_brings_them(table: Table) -> None:
+    table.hold().lease.close()
+    table.append({(1, "n1"): "twice"})
+    with pytest.raises(DuplicateKeys, match="2 rows of the key n = 'n1', k = 1"):
+        table.hold()
+
+
+def test_rows_with_a_null_in_the_key_are_left_out(table: Table) -> None:
+    nulls = pa.table({"k": [None, None, 1], "n": ["n1", "n1", None], "v": ["x", "y", "z"]}, schema=SCHEMA)
+    write_deltalake(table.root, nulls, mode="append")
+    table.check(table.hold())
+
+
+def test_dimension_larger_than_the_memory_given_is_partitioned_with_the_same_answers(tmp_path: Path) -> None:
+    numbers = list(range(5000))
+    schema = pa.schema([("k", pa.int64()), ("v", pa.string())])
+    builder = BaseBuilder(tmp_path, schema, ["k"], expected_bytes=1 << 20, budget=1 << 16)
+    assert builder.partitions > 16
+    for start in range(0, 5000, 500):
+        some = numbers[start : start + 500]
+        builder.add(pa.record_batch({"k": some, "v": [f"v{n}" for n in some]}, schema=schema))
+    assert list(tmp_path.glob("spill-*"))
+    built = builder.finish()
+    fields = '[{"name": "k"}, {"name": "v"}]'
+    write_meta(tmp_path, SnapshotMeta("t", 0, ("k",), fields, built.partitions, 5000, 0, 5000, 1, "rebuilt", 0.0, 0.0))
+    found = Snapshot(tmp_path).look_up([pa.array([4999, 0, 5000, None, 77])], ["v"])
+    assert found.columns[0].to_pylist() == ["v4999", "v0", None, None, "v77"]
+    assert not list(tmp_path.glob("spill-*"))
+
+
+def test_memory_pressure_refuses_and_comes_back(table: Table) -> None:
+    left = [100]
+    cache = DimensionCache(table.home, table.dimension, lambda: Memory(left[0], 10_000))
+    version = cache.newest()
+    assert version is not None
+    with pytest.raises(MemoryPressure, match="less than 5%"):
+        cache.hold(version)
+    left[0] = 5_000_000_000
+    table.check(cache.hold(version))
+    assert cache.figures.pressure == 1
+
+
+def test_memory_is_measured_of_the_host_or_its_smaller_control_group(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 1000 kB\nMemAvailable: 500 kB\n")
+    assert measure(meminfo, tmp_path) == Memory(500 * 1024, 1000 * 1024)
+    (tmp_path / "memory.max").write_text("300000\n")
+    (tmp_path / "memory.current").write_text("250000\n")
+    (tmp_path / "memory.stat").write_text("inactive_file 20000\nactive_file 5000\n")
+    assert measure(meminfo, tmp_path) == Memory(75_000, 300_000)
+
+
+def test_damaged_snapshot_is_made_again(table: Table) -> None:
+    held = table.hold()
+    held.lease.close()
+    os.truncate(held.folder / "base-00000.arrow", 100)
+    table.check(table.hold())
+
+
+def test_two_that_need_it_at_once_make_it_once(table: Table) -> None:
+    caches = [table.cache() for _ in range(4)]
+    threads = [threading.Thread(target=lambda cache=cache: table.hold(cache)) for cache in caches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(cache.figures.table_reads for cache in caches) == 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from include.cache import store, cache
+from include.cache.dimension import Dimension
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+home, root, where = sys.argv[1:]
+if where == "half written":
+    cache.BaseBuilder.finish = die
+elif where == "written, not moved":
+    store._to_disk = die
+elif where == "moved, old ones not removed":
+    store.SnapshotStore.remove_unused = die
+dimension = cache.DimensionCache(Path(home), Dimension("silver.d", root, ("n", "k"), ("v",)))
+dimension.hold(dimension.newest())
+print("held", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("where", ["half written", "written, not moved", "moved, old ones not removed", "held"])
+def test_kill_leaves_nothing_that_the_next_run_does_not_put_in_order(table: Table, where: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(table.home), table.root, where], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    if where == "held":
+        assert process.stdout.readline() == "held\n"
+        process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    process.stdout.close()
+    table.delete(3)
+    table.check(table.hold())
+    snapshots = SnapshotStore.of(table.home, table.dimension).folder / "snapshots"
+    assert [folder.name.rpartition("-")[2] for folder in snapshots.iterdir()] == ["1"]
+
+
+def test_narrower_join_is_served_by_the_snapshot_of_a_wider_one(table: Table) -> None:
+    table.hold().lease.close()
+    narrow = Dimension("silver.d", table.root, ("k", "n"), ())
+    cache = DimensionCache(table.home, narrow, lambda: PLENTY)
+    version = cache.newest()
+    assert version is not None
+    cache.hold(version)
+    assert cache.figures.hits == 1
+
+
+def test_uses_are_remembered(table: Table) -> None:
+    started = time.time()
+    for _ in range(3):
+        table.cache().note_use()
+    uses = SnapshotStore.of(table.home, table.dimension).uses()
+    assert len(uses) == 3
+    assert uses[0] >= started - 1
