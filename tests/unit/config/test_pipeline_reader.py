@@ -216,11 +216,6 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
 @pytest.mark.parametrize(
     "section",
     [
-<<<<<<< HEAD
-        "cache: {table: bronze.planes, keys: [tailnum], columns: [manufacturer]}",
-=======
-        "copy_into: [\"COPY INTO bronze.planes FROM 'planes' FILEFORMAT = CSV\"]",
->>>>>>> d38bebc (Tests of the snapshots: random commits, kills, damage, memory)
         "transform: {source: a.b, table: c.d, steps: [{apply_changes: {keys: [a], sequence_by: b, scd: 2}}]}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: json, allowComments: true}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, lineSep: ';'}}",
