@@ -90,6 +90,10 @@ format: $(VENV)/.installed ## Let ruff fix and format the code
 bench: setup ## Run the benchmarks and rewrite their table
 	$(PYTHON_BIN) -m benchmarks.ingest
 
+.PHONY: bench-cache
+bench-cache: setup ## Join with a table of a million rows, cached and uncached; rewrites benchmarks/cache.md and its chart
+	$(PYTHON_BIN) -m benchmarks.cache $(ARGS)
+
 .PHONY: clean
 clean: ## Remove the environment, the caches and the jars; your data/ and airflow/ stay
 	rm -rf $(VENV) .cache jars .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info spark-warehouse
