@@ -53,6 +53,7 @@ def test_table_is_read_once_and_later_runs_use_the_snapshot(lake: Lake) -> None:
 
 
 def test_change_of_the_dimension_is_taken_by_the_next_batch_without_reading_the_table(lake: Lake) -> None:
+    label(lake, **{f"k{number}": "other" for number in range(20)})
     add(lake, "a")
     lake.run()
     label(lake, c="C")
