@@ -75,6 +75,10 @@ test: lint ## Lint, types, then every test
 faults: setup ## Kill real runs before and after every commit they make (40 minutes)
 	$(VENV)/bin/pytest -m slow tests/e2e/fault
 
+.PHONY: properties
+properties: setup ## Window tables against another engine: hundreds of orders, slicings and crashes (an hour)
+	$(VENV)/bin/pytest -m slow tests/spark/test_window_properties.py
+
 .PHONY: lint
 lint: setup ## ruff and mypy, changing nothing
 	$(VENV)/bin/ruff check .
@@ -89,6 +93,7 @@ format: $(VENV)/.installed ## Let ruff fix and format the code
 .PHONY: bench
 bench: setup ## Run the benchmarks and rewrite their table
 	$(PYTHON_BIN) -m benchmarks.ingest
+	$(PYTHON_BIN) -m benchmarks.transform
 
 .PHONY: bench-cache
 bench-cache: setup ## Join with a table of a million rows, cached and uncached; rewrites benchmarks/cache.md and its chart

@@ -17,9 +17,10 @@ from include.config.errors import SluiceError
 from include.config.settings import Settings, load_settings
 from tools.airflow_env import airflow_environment
 from tools.demo_data import DIMENSIONS, land, landing_folder
-from tools.demo_report import Loaded, print_report, totals
+from tools.demo_report import TRANSFORMATIONS, Loaded, print_report, totals
 
-PIPELINES = ("flights", *DIMENSIONS)
+# The dimensions before what joins them; each table before those that are made of it.
+PIPELINES = ("flights", *DIMENSIONS, *TRANSFORMATIONS)
 LOG_TAIL_LINES = 25
 
 
@@ -60,7 +61,7 @@ class Demo:
         def run_dag() -> str:
             self.command(pipeline, "airflow", "dags", "test", pipeline)
             added = totals(self.settings, pipeline) - before
-            return f"{added.files:,} files, {added.rows:,} rows" if added.files else "nothing new"
+            return added.summary()
 
         self.stage(f"DAG {pipeline}", run_dag)
         total = totals(self.settings, pipeline)

@@ -14,7 +14,10 @@ from rich.table import Table
 
 from include.config.settings import Settings
 from include.ledger.outcomes import read_outcomes
+from include.transform.outcomes import outcome_rows
 
+# Silver, then gold: they read tables, not files.
+TRANSFORMATIONS = ("flights_silver", "departures_hourly", "aircraft_sessions")
 SAMPLE_TABLE = "bronze.flights"
 SAMPLE_COLUMNS = ("time_hour", "carrier", "flight", "origin", "dest", "_source_file")
 SAMPLE_ROWS = 5
@@ -27,6 +30,12 @@ class Totals:
     files: int = 0
     rows: int = 0
     quarantined: int = 0
+
+    def summary(self) -> str:
+        """In words."""
+        if not self.rows and not self.files:
+            return "nothing new"
+        return f"{self.files:,} files, {self.rows:,} rows" if self.files else f"{self.rows:,} rows"
 
     def __sub__(self, earlier: "Totals") -> "Totals":
         return Totals(self.files - earlier.files, self.rows - earlier.rows, self.quarantined - earlier.quarantined)
@@ -44,6 +53,8 @@ class Loaded:
 
 def totals(settings: Settings, pipeline: str) -> Totals:
     """The sums over all outcomes of a pipeline; zeros before its first load."""
+    if pipeline in TRANSFORMATIONS:
+        return Totals(rows=sum(int(row["rows_loaded"]) for row in outcome_rows(settings, pipeline)))
     outcomes = read_outcomes(settings, pipeline, ["status", "rows_loaded", "rows_quarantined"])
     loaded = pc.equal(outcomes["status"], "loaded")
     return Totals(

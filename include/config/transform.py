@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from include.algebra.measures import measure
 from include.config import values
 from include.config.ingest import Check
 from include.config.section import NOT_EMPTY, Count, Duration, Flag, Names, Section, Table, Text, not_empty
@@ -53,6 +54,15 @@ class Late(Section):
     action: Literal["merge", "divert"] = "merge"
 
 
+def _measures(measures: dict[str, str]) -> dict[str, str]:
+    for name, text in not_empty(measures).items():
+        try:
+            measure(name, text, lambda _: "double")
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return measures
+
+
 def _late(value: object) -> object:
     return value if isinstance(value, dict | Late) else {"after": value}
 
@@ -71,7 +81,7 @@ class Window(Section):
     gap: Duration | None = None
     keys: tuple[Text, ...] = ()
     late: Annotated[Late, BeforeValidator(_late, json_schema_input_type=str | int | Late)] | None = None
-    measures: Annotated[dict[Text, Text], AfterValidator(not_empty), Field(json_schema_extra={"minProperties": 1})]
+    measures: Annotated[dict[Text, Text], AfterValidator(_measures), Field(json_schema_extra={"minProperties": 1})]
 
     @model_validator(mode="after")
     def _lengths(self) -> Self:
@@ -90,6 +100,8 @@ class Window(Section):
     def _names(self) -> Self:
         taken = ["window_start", "window_end", *self.keys, *self.measures]
         twice = sorted({name for name in taken if [other.lower() for other in taken].count(name.lower()) > 1})
+        if odd := [name for name in self.measures if "__" in name or name.startswith("_")]:
+            raise ValueError(f"measures must not begin with _ or hold __, which the states' names do: {', '.join(odd)}")
         if twice:
             raise ValueError(f"two columns of the table would be named {', '.join(twice)}")
         return self
@@ -112,7 +124,11 @@ class StreamJoin(Section):
 
 
 class ApplyChanges(Section):
-    """Keep the newest state of each key (`scd: 1`), or all of its states with their times (`scd: 2`)."""
+    """Keep the newest row of each key (`scd: 1`), or all of them with `__start_at` and `__end_at` (`scd: 2`).
+
+    Newest is by the column `sequence_by`; of equal ones a delete wins, then the greater row. A row for which the SQL
+    boolean `delete_when` is true ends its key there; it may come before the rows that it ends.
+    """
 
     keys: Names
     sequence_by: Text

@@ -107,11 +107,25 @@ def _new_ranges(
     transform = pipeline.transformation()
     last = table.ranges(table.last_batch, table.last_batch)
     ranges = _since(pipeline, settings, last[0], source) if last else _snapshot(source)
+    pinned = {name: _pin(_open(settings, name, "a joined table")) for name in transform.pinned_tables}
+    if not ranges and last and _other_grew(pipeline, settings, last[0], pinned):
+        at = last[0].versions.last
+        ranges = [VersionRange("none", at, at, 0, 0, last[0].versions.feed)]
     if not ranges:
         return []
-    pinned = {name: _pin(_open(settings, name, "a joined table")) for name in transform.pinned_tables}
     base = PlannedRange(table.last_batch, _table_id(source), ranges[0], pinned, time.time_ns() // 1000, run_id)
     return [replace(base, batch=base.batch + offset, versions=item) for offset, item in enumerate(ranges, 1)]
+
+
+def _other_grew(pipeline: Pipeline, settings: Settings, last: PlannedRange, pinned: Mapping[str, Pin]) -> bool:
+    """True where the other table of a stream join has rows that no batch has read."""
+    step = pipeline.transformation().last
+    if step is None or step.stream_join is None:
+        return False
+    name = step.stream_join.table
+    past, now = last.pinned[name], pinned[name]
+    commits = read_commits(settings.table_root(name), past.version + 1, now.version)
+    return past.table_id != now.table_id or any(not commit.empty for commit in commits)
 
 
 def _snapshot(source: DeltaTable) -> list[VersionRange]:

@@ -8,7 +8,9 @@ from typing import Literal
 from include.transform.commits import Commit
 
 # snapshot: the table as it was at `last`. appends: what the versions added. changes: what they added and took away.
-Kind = Literal["snapshot", "appends", "changes"]
+# skipped: changes that were planned before skipChangeCommits was set; never in the plan table.
+# none: nothing of the source, only of the table that it is joined with.
+Kind = Literal["snapshot", "appends", "changes", "skipped", "none"]
 
 
 @dataclass(frozen=True)

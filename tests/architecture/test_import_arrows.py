@@ -17,6 +17,8 @@ FORBIDDEN = {
     "include/config": (*SPARK, *AIRFLOW, *DELTA_RS, "spark_jobs", "include.ledger", "include.submit", "include.cli"),
     "include/copy_into": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/ledger": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
+    "include/algebra": (*SPARK, *AIRFLOW, *DELTA_RS, "spark_jobs", "include.config", "include.ledger", "include.cli"),
+    "include/generator": (*SPARK, *AIRFLOW, *DELTA_RS, "spark_jobs", "include.submit", "include.cli"),
     "include/transform": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/cache": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),
     "include/probe": (*SPARK, *AIRFLOW, "spark_jobs", "include.submit", "include.cli", "include.orchestration"),

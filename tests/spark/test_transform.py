@@ -1,6 +1,7 @@
 """A table follows its source exactly once: whatever was killed, whoever else committed, at whatever slicing."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,10 +9,11 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from include.config.errors import ConfigError, StateLost, TableNotFound
+from include.config.errors import ConfigError, DataRefused, StateLost, TableNotFound
 from include.transform.commits import HistoryLost
 from include.transform.outcomes import outcome_rows
-from spark_jobs.engine.transform.source import FeedMissing, SourceChanged
+from spark_jobs.engine.transform.problems import SourceChanged
+from spark_jobs.engine.transform.source import FeedMissing
 from tests.spark.transforming import Lake
 
 SCHEMA = pa.schema([("id", pa.int64()), ("kind", pa.string())])
@@ -143,6 +145,11 @@ def test_deleted_source_rows_are_refused_or_passed_over_as_the_pipeline_says(lak
     with pytest.raises(SourceChanged, match="skipChangeCommits"):
         lake.run()
     assert ids(lake) == [1, 2]
+    lake.configure(
+        [{"filter": "id > 0"}, {"select": ["id", "id * 10 AS tenfold"]}], options={"skipChangeCommits": True}
+    )
+    lake.run()
+    assert ids(lake) == [1, 2, 3]
 
 
 def test_deletes_are_passed_over_where_the_pipeline_says_so(lake: Lake) -> None:
@@ -186,3 +193,54 @@ def test_custom_step_is_the_users_function(lake: Lake) -> None:
     add(lake, 1)
     lake.run()
     assert ids(lake) == [1, 1]
+
+
+def test_first_row_of_a_key_is_kept_whatever_comes_later_and_is_killed_in_between(lake: Lake) -> None:
+    lake.configure([{"deduplicate": {"keys": ["kind"]}}])
+    lake.add([{"id": 2, "kind": "a"}, {"id": 1, "kind": "a"}, {"id": 3, "kind": None}], SCHEMA)
+    lake.run()
+    shutil.copytree(lake.home / "warehouse" / "gold", lake.home / "before")
+    lake.add([{"id": 0, "kind": "a"}, {"id": 4, "kind": "b"}, {"id": 5, "kind": None}], SCHEMA)
+    lake.run()
+    kept = [{"id": 1, "kind": "a"}, {"id": 3, "kind": None}, {"id": 4, "kind": "b"}]
+    assert lake.rows("id", "kind") == kept
+    # As a kill between the commit of the keys and the target's leaves it.
+    shutil.rmtree(lake.home / "warehouse" / "gold")
+    shutil.move(lake.home / "before", lake.home / "warehouse" / "gold")
+    lake.load()
+    assert lake.rows("id", "kind") == kept
+
+
+def test_duplicates_within_a_time_are_dropped_and_later_ones_are_not(lake: Lake) -> None:
+    timed = pa.schema([("id", pa.int64()), ("at", pa.timestamp("us", "UTC"))])
+    lake.configure([{"deduplicate": {"keys": ["id"], "time": "at", "within": "1 hour"}}])
+
+    def add_at(*minutes: int | None) -> None:
+        rows = [
+            {"id": 1, "at": None if at is None else datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(minutes=at)}
+            for at in minutes
+        ]
+        lake.add(rows, timed)
+        lake.run()
+
+    add_at(50, 0, 100, None, None)
+    add_at(130, -61, None, 30)
+    minutes = [None if row["at"] is None else row["at"].hour * 60 + row["at"].minute - 720 for row in lake.rows("at")]
+    assert sorted(minutes, key=str) == [-61, 0, 100, None]
+
+
+def test_rows_that_fail_a_check_are_kept_aside_counted_or_stop_the_batch(lake: Lake) -> None:
+    def check(action: str, expr: str) -> dict[str, str]:
+        return {"name": action, "expr": expr, "action": action}
+
+    lake.configure([{"checks": [check("quarantine", "id < 10"), check("drop", "id < 100"), check("warn", "id < 0")]}])
+    add(lake, 1, 20, 300)
+    figures = lake.run()
+    assert (figures.rows.loaded, figures.rows.quarantined) == (1, 2)
+    refused = lake.rows("id", "_check", table=f"{lake.home}/state/p/refused_0")
+    assert refused == [{"id": 20, "_check": "quarantine"}, {"id": 300, "_check": "quarantine"}]
+    lake.configure([{"checks": [check("fail", "id < 10")]}])
+    add(lake, 11)
+    with pytest.raises(DataRefused, match="1 rows fail 'id < 10'"):
+        lake.run()
+    assert ids(lake) == [1]

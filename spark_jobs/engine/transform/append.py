@@ -14,7 +14,8 @@ from include.ledger.outcomes import SOURCE_FILE, SOURCE_VERSION
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
-from spark_jobs.engine.transform.source import CHANGE_TYPE, Source, SourceChanged
+from spark_jobs.engine.transform.problems import changed
+from spark_jobs.engine.transform.source import CHANGE_TYPE, Source
 from spark_jobs.engine.transform.steps import RowSteps
 
 LINEAGE = (SOURCE_FILE, SOURCE_VERSION)
@@ -34,9 +35,14 @@ class AppendSink:
         Raises:
             SourceChanged: rows of the source were changed and cannot be found again in the target.
         """
+        changes = planned.versions.kind == "changes"
+        if changes:
+            self.steps.refuse_memory(planned)
         rows = self.steps.apply(self.source.added(planned), planned)
-        gone = self._gone(planned, rows) if planned.versions.kind == "changes" else ""
-        self.target.append(rows, planned, BatchFigures(rows_read=planned.versions.rows or 0, rows_loaded=None), gone)
+        figures = BatchFigures(
+            rows_read=planned.versions.rows or 0, rows_loaded=None, rows_quarantined=self.steps.rows_refused
+        )
+        self.target.append(rows, planned, figures, self._gone(planned, rows) if changes else "")
 
     def _gone(self, planned: PlannedRange, rows: DataFrame) -> str:
         """The predicate of the target's rows that go with the source's: those of the same versions of files."""
@@ -61,14 +67,3 @@ def literal(text: str) -> str:
     """A text as a SQL literal."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-def changed(planned: PlannedRange, why: str) -> SourceChanged:
-    """The refusal of a range whose changes cannot be followed."""
-    versions = planned.versions
-    return SourceChanged(
-        f"Rows of the source were updated or deleted in versions {versions.first} to {versions.last}, and these steps "
-        f"cannot follow: {why}.",
-        remedy="Set options: {skipChangeCommits: true} to leave such versions out, "
-        "or read the table with an apply_changes or a window step.",
-    )

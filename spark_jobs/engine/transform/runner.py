@@ -12,7 +12,7 @@ checkpoint that could be lost:
 
 import logging
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pyspark.sql import SparkSession
@@ -27,9 +27,12 @@ from include.transform.plan_table import PlanTable
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.append import AppendSink
+from spark_jobs.engine.transform.changes import ChangesSink
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.source import Source
 from spark_jobs.engine.transform.steps import RowSteps
+from spark_jobs.engine.transform.stream_join import StreamJoinSink
+from spark_jobs.engine.transform.window import WindowSink
 
 log = logging.getLogger(__name__)
 
@@ -51,46 +54,59 @@ def run_batches(spark: SparkSession, pipeline: Pipeline, settings: Settings, run
     first = _committed(pipeline, settings) + 1
     pending = plan.ranges(first, plan.last_batch)
     cached = CachedJoins(spark, settings)
+    steps = RowSteps(spark, settings, pipeline.name, pipeline.transformation().row_steps, cached)
     try:
-        _run_all(pending, sink_of(spark, pipeline, settings, run_id, cached), pipeline, settings, run_id, cached)
+        sink = sink_of(spark, pipeline, settings, run_id, steps)
+        for planned in pending:
+            _run(sink, planned, pipeline, settings, steps)
+            write_figures(settings, pipeline.name, run_id, cached.figures())
     finally:
         cached.close()
     return len(pending)
 
 
-def _run_all(
-    pending: Sequence[PlannedRange],
-    sink: Sink,
-    pipeline: Pipeline,
-    settings: Settings,
-    run_id: str,
-    cached: CachedJoins,
-) -> None:
-    for planned in pending:
-        started = time.monotonic()
-        sink.write(planned)
-        if _committed(pipeline, settings) != planned.batch:
-            raise Defect(f"Batch {planned.batch} was written, and the table does not hold it.", remedy="Run again.")
-        write_missing(settings, pipeline)
-        write_figures(settings, pipeline.name, run_id, cached.figures())
-        log.info(
-            "batch %d: versions %d to %d of %s (%s), %.1f s",
-            planned.batch,
-            planned.versions.first,
-            planned.versions.last,
-            pipeline.transformation().source,
-            planned.versions.kind,
-            time.monotonic() - started,
-        )
+def _run(sink: Sink, planned: PlannedRange, pipeline: Pipeline, settings: Settings, steps: RowSteps) -> None:
+    started = time.monotonic()
+    try:
+        sink.write(_as_wanted(pipeline, planned))
+    finally:
+        steps.release()
+    if _committed(pipeline, settings) != planned.batch:
+        raise Defect(f"Batch {planned.batch} was written, and the table does not hold it.", remedy="Run again.")
+    write_missing(settings, pipeline)
+    log.info(
+        "batch %d: versions %d to %d of %s (%s), %.1f s",
+        planned.batch,
+        planned.versions.first,
+        planned.versions.last,
+        pipeline.transformation().source,
+        planned.versions.kind,
+        time.monotonic() - started,
+    )
 
 
-def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id: str, cached: CachedJoins) -> Sink:
+def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id: str, steps: RowSteps) -> Sink:
     """The sink that the pipeline's last step asks for."""
     transform = pipeline.transformation()
-    steps = RowSteps(spark, settings, transform.row_steps, cached)
     target = Target(spark, pipeline, settings, run_id)
-    source = Source(spark, pipeline, settings)
-    return AppendSink(source, steps, target)
+    source = Source(spark, transform.source, settings)
+    last = transform.last
+    if last is None:
+        return AppendSink(source, steps, target)
+    if last.window is not None:
+        return WindowSink(source, steps, target, last.window)
+    if last.apply_changes is not None:
+        return ChangesSink(source, steps, target, last.apply_changes)
+    if last.stream_join is not None:
+        return StreamJoinSink(source, steps, target, last.stream_join, settings)
+    raise Defect(f"No sink for the step {last.kind}.", remedy="Please report this.")
+
+
+def _as_wanted(pipeline: Pipeline, planned: PlannedRange) -> PlannedRange:
+    """The range, with changes passed over where the pipeline says so since it was planned."""
+    if planned.versions.kind == "changes" and pipeline.transformation().options.skip_change_commits:
+        return replace(planned, versions=replace(planned.versions, kind="skipped", rows=0))
+    return planned
 
 
 def _committed(pipeline: Pipeline, settings: Settings) -> int:

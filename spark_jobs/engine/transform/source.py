@@ -4,7 +4,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.config.errors import DataRefused
-from include.config.pipeline import Pipeline
 from include.config.settings import Settings, spark_uri
 from include.ledger.tables import open_table
 from include.transform.commits import CHANGE_FEED, HistoryLost, added_files
@@ -16,20 +15,16 @@ FEED_COLUMNS = (CHANGE_TYPE, "_commit_version", "_commit_timestamp")
 _NOT_PLAIN = "partition columns, column mapping or deletion vectors"
 
 
-class SourceChanged(DataRefused):
-    """Raised when the source's rows were updated or deleted and the pipeline's steps cannot follow that."""
-
-
 class FeedMissing(DataRefused):
     """Raised when changes of the source cannot be read because its change feed was off."""
 
 
 class Source:
-    """The source table of a pipeline."""
+    """A table that is read by ranges of its versions."""
 
-    def __init__(self, spark: SparkSession, pipeline: Pipeline, settings: Settings) -> None:
+    def __init__(self, spark: SparkSession, table: str, settings: Settings) -> None:
         self._spark = spark
-        self._name = pipeline.transformation().source
+        self._name = table
         self._location = settings.table_root(self._name)
 
     def added(self, planned: PlannedRange) -> DataFrame:
@@ -40,6 +35,8 @@ class Source:
         """
         if planned.versions.kind == "snapshot":
             return self.as_of(planned)
+        if planned.versions.kind in ("skipped", "none"):
+            return self.as_of(planned).where(F.lit(False))
         if not planned.versions.feed:
             return self._of_files(planned)
         return self.feed(planned).where(F.col(CHANGE_TYPE) == "insert").drop(*FEED_COLUMNS)

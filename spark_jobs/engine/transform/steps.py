@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, SparkSession
@@ -13,7 +13,10 @@ from include.config.settings import Settings
 from include.config.transform import Step
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.cache.joins import CachedJoins
+from spark_jobs.engine.transform.checks import passing, refuse
+from spark_jobs.engine.transform.deduplicate import SeenKeys
 from spark_jobs.engine.transform.join import join
+from spark_jobs.engine.transform.problems import changed, unusable
 
 
 @dataclass(frozen=True)
@@ -22,40 +25,62 @@ class RowSteps:
 
     spark: SparkSession
     settings: Settings
+    pipeline: str
     steps: Sequence[Step]
     cached: CachedJoins
+    held: list[DataFrame] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
 
-    def apply(self, frame: DataFrame, planned: PlannedRange) -> DataFrame:
-        """All steps, in their order.
+    def apply(self, frame: DataFrame, planned: PlannedRange, *, again: bool = False) -> DataFrame:
+        """All steps, in their order. `again`: over rows of which nothing is to be remembered or counted.
 
         Raises:
             ConfigError: Spark does not understand a step, with its number.
         """
         for number, step in enumerate(self.steps):
             try:
-                frame = self._one(frame, step, planned)
+                frame = self._one(frame, step, number, planned, again=again)
             except (AnalysisException, ParseException) as error:
                 raise unusable(f"transform.steps.{number}.{step.kind}", error, frame) from None
         return frame
 
-    def _one(self, frame: DataFrame, step: Step, planned: PlannedRange) -> DataFrame:
+    def refuse_memory(self, planned: PlannedRange) -> None:
+        """Stop where a step remembers earlier rows: it cannot take back what it let through.
+
+        Raises:
+            SourceChanged: always then.
+        """
+        if any(step.deduplicate is not None for step in self.steps):
+            raise changed(planned, "a deduplicate step cannot take back what it let through")
+
+    @property
+    def rows_refused(self) -> int:
+        """How many rows of the batch the checks have left out."""
+        return sum(self.refused)
+
+    def release(self) -> None:
+        """Forget what was kept computed, and counted, for the batch."""
+        self.refused.clear()
+        while self.held:
+            self.held.pop().unpersist()
+
+    def _one(self, frame: DataFrame, step: Step, number: int, planned: PlannedRange, *, again: bool) -> DataFrame:
         if step.filter is not None:
             return frame.where(F.expr(step.filter))
         if step.select is not None:
             return frame.selectExpr(*step.select)
         if step.join is not None:
             return join(self.spark, self.settings, frame, step.join, planned.pinned[step.join.table], self.cached)
+        if step.checks is not None:
+            if not again:
+                self.refused.append(refuse(frame, step.checks, self.settings, self.pipeline, number, planned))
+            return passing(frame, step.checks)
+        if step.deduplicate is not None:
+            seen = SeenKeys(self.spark, self.settings, self.pipeline, number, step.deduplicate, self.held)
+            return seen.first(frame, planned)
         if step.custom is not None:
             return custom(step.custom)(frame)
         raise ConfigError(f"The step {step.kind} is not executed here.", remedy="See `sluice validate`.")
-
-
-def unusable(where: str, error: Exception, frame: DataFrame) -> ConfigError:
-    """What Spark says of an expression, and what it could have named."""
-    return ConfigError(
-        f"{where}: {str(error).strip().splitlines()[0]}",
-        remedy=f"Columns at this step: {', '.join(frame.columns)}.",
-    )
 
 
 def custom(name: str) -> Callable[[DataFrame], DataFrame]:

@@ -1,0 +1,1 @@
+"""Made-up events with what makes streams hard: late ones, duplicates, a few busy users. One seed, one set of files."""
