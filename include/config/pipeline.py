@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator
 
-from include.config.errors import ConfigError, NotAvailableYet
+from include.config.errors import ConfigError
 from include.config.ingest import ChangedFiles, Check, Ingest, OnError
 from include.config.options import IngestOptions
 from include.config.resources import Resources
@@ -142,12 +142,12 @@ class Pipeline(PipelineFile):
         """The ingest section.
 
         Raises:
-            NotAvailableYet: the pipeline has another section.
+            ConfigError: the pipeline has another section.
         """
         if self.ingest is None:
-            raise NotAvailableYet(
-                f"{self.file}: the section {self.section} of pipeline {self.name} is not executed yet.",
-                remedy="Use an ingest section; the others are checked in shape only.",
+            raise ConfigError(
+                f"{self.file}: pipeline {self.name} has the section {self.section}, not ingest.",
+                remedy="Files are what ingest pipelines load. `sluice status` tells of the others.",
             )
         return self.ingest
 

@@ -52,7 +52,7 @@ class WindowSink:
             counts = seen.get if facts.states else rows.agg(*late.counts()).collect()[0].asDict()
             figures = replace(late.write(rows, counts, facts.rows), rows_quarantined=self.steps.rows_refused)
             if changes:
-                self._replace(planned, states, table, figures)
+                self._replace(planned, states, table, partial, figures)
             elif not self.target.exists or not facts.states:
                 table.append(partial, facts, figures)
             elif self.window.type == "session":
@@ -73,12 +73,17 @@ class WindowSink:
             raise changed(planned, "which rows were diverted as late cannot be told again")
         self.steps.refuse_memory(planned)
 
-    def _replace(self, planned: PlannedRange, states: States, table: WindowTable, figures: BatchFigures) -> None:
+    def _replace(
+        self, planned: PlannedRange, states: States, table: WindowTable, partial: DataFrame, figures: BatchFigures
+    ) -> None:
         """Compute anew the windows of all rows that were added, taken away or updated."""
         feed = self.source.feed(planned).drop(*FEED_COLUMNS)
         changed_rows = self._rows(feed, planned, again=True).where(F.col(TIME).isNotNull())
         with persisted(states.of_rows(changed_rows).select(START, END, *map(quoted, self.window.keys))) as affected:
             facts = facts_of(affected.withColumn("__sluice_rows", F.lit(1)))
+            if not facts.states:  # a MERGE of nothing is no commit
+                table.append(partial.limit(0), facts, figures)
+                return
             now = self._rows(self.source.as_of(planned), planned, again=True).where(F.col(TIME).isNotNull())
             if self.window.type == "session":
                 keys = affected.select(*map(quoted, self.window.keys)).distinct()
