@@ -127,9 +127,8 @@ class StreamJoinSink:
 
     def _added(self, sides: Sides) -> list[str]:
         as_join = Join(table=self.step.table, on=self.step.on, columns=self.step.columns)
-        return [
-            name for name in added_columns(sides.new_left, sides.right.drop(RIGHT_TIME), as_join) if name != RIGHT_TIME
-        ]
+        left, right = sides.new_left.drop(LEFT_TIME), sides.right.drop(RIGHT_TIME)
+        return added_columns(left.columns, right.columns, as_join)
 
     # ---- what is written
 
