@@ -219,7 +219,7 @@ def million(folder: Path, seen: int = 1_000_000) -> list[Row]:
 
     Loading the million would take the file source hours, so each side's memory of them is written directly: the
     batches as committed in the target's log, the entries in the file source's own log. The landing files are real.
-    With Spark's default of 1 GB the file source ends in the collector after minutes, so it is given 4.
+    With Spark's default of 1 GB the file source did not get through in eight minutes, so it is given 4.
     """
     site = Site(folder)
     write_files(site.landing, 1, 1)
