@@ -119,11 +119,12 @@ def _print_preview(look: "Preview", limit: int) -> None:
     broken = [{"path": path, "reason": reason} for path, reason in look.broken_files]
     print_rows(broken, {"broken file": "path", "reason": "reason"}, limit=limit)
     drift = [asdict(found) for found in look.drift]
-    print_rows(drift, {"drift in": "path", "column": "column", "line": "record"}, limit=limit)
-    if look.drift:
+    print_rows(drift, {"drift in": "path", "column": "column", "line": "record", "it is": "outcome"}, limit=limit)
+    if look.outcome == "stops":
+        stops = next(found for found in look.drift if found.outcome == "stops")
         print_line(
-            f"The load will stop: {look.drift[0].column!r} is not in schema version {look.schema_version}. "
-            f'Say what it is: options: cloudFiles.schemaHints: "{look.drift[0].column} string".'
+            f"The load will stop: {stops.column!r} is not in schema version {look.schema_version}. "
+            f'Say what it is: options: cloudFiles.schemaHints: "{stops.column} string".'
         )
 
 

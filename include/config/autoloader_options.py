@@ -4,11 +4,11 @@ from include.config.option import (
     ALWAYS,
     COLUMNS,
     COUNT,
-    DDL,
     FILE_GLOB,
     FILLED,
     FLAG,
     FORMATS,
+    HINTS,
     MOMENT,
     SIZE,
     Option,
@@ -24,7 +24,11 @@ OPTIONS: dict[str, Option] = {
     "infer_column_types": Option(
         f"{PREFIX}inferColumnTypes", FLAG, "Infer the types of JSON and CSV columns; without it they are STRING."
     ),
-    "schema_hints": Option(f"{PREFIX}schemaHints", DDL, "Types of some columns as DDL; the rest is inferred."),
+    "schema_hints": Option(
+        f"{PREFIX}schemaHints",
+        HINTS,
+        "Types of some columns as DDL, also below others: a.b int, a.element int, a.value int; the rest is inferred.",
+    ),
     "schema_evolution_mode": Option(
         f"{PREFIX}schemaEvolutionMode",
         choice(*EVOLUTION_MODES),

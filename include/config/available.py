@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from include.config.document import Loc
-from include.config.ingest import Ingest
+from include.config.ingest import WITHOUT_RESCUE, Ingest
 from include.config.options import IngestOptions
 from include.config.pipeline import Pipeline
 from include.config.transform import Transform
@@ -11,7 +11,7 @@ from include.config.transform import Transform
 EXECUTED_FORMATS = ("json", "csv", "parquet", "avro", "orc", "text", "xml", "binaryFile")
 # What a stream join reads again must be the same rows again.
 NOT_BEFORE_STREAM_JOIN = ("deduplicate", "join", "custom")
-EXECUTED_MODES = ("addNewColumns", "failOnNewColumns", "none")
+EXECUTED_MODES = ("addNewColumns", "rescue", "failOnNewColumns", "none")
 LENIENT_JSON = (
     "allowComments",
     "allowUnquotedFieldNames",
@@ -52,6 +52,7 @@ def _of_steps(transform: Transform) -> Iterator[tuple[Loc, str]]:
 def unavailable_options(ingest: Ingest) -> Iterator[tuple[str, str]]:
     """The options that are not executed yet, each with what is not."""
     yield from _common(ingest.options)
+    yield from _without_rescue(ingest.options)
     yield from _of_reader(ingest)
 
 
@@ -60,10 +61,16 @@ def _common(options: IngestOptions) -> Iterator[tuple[str, str]]:
         yield "cloudFiles.format", _only(options.format, EXECUTED_FORMATS)
     if options.schema_evolution_mode not in EXECUTED_MODES:
         yield "cloudFiles.schemaEvolutionMode", _only(options.schema_evolution_mode, EXECUTED_MODES)
-    if options.partition_columns:
-        yield "cloudFiles.partitionColumns", "is not executed yet: columns come from the files only"
+
+
+def _without_rescue(options: IngestOptions) -> Iterator[tuple[str, str]]:
+    if options.format not in WITHOUT_RESCUE:
+        return
+    what = f"is not executed for {options.format}: what does not fit is quarantined"
+    if options.schema_evolution_mode == "rescue":
+        yield "cloudFiles.schemaEvolutionMode", f"rescue {what}"
     if "rescued_data_column" in options.model_fields_set:
-        yield "rescuedDataColumn", "is not executed yet: records that do not fit the schema are quarantined"
+        yield "rescuedDataColumn", what
 
 
 def _of_reader(ingest: Ingest) -> Iterator[tuple[str, str]]:

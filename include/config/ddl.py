@@ -21,7 +21,7 @@ _TEXTS = {"char": "string", "character": "string", "varchar": "string", "text": 
 MAX_DEPTH = 32
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<quoted>`(?:[^`]|``)+`)|(?P<word>\w+)|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<mark>[<>(),:]))",
+    r"\s*(?:(?P<quoted>`(?:[^`]|``)+`)|(?P<word>\w+)|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<mark>[<>(),:.]))",
     re.ASCII,  # Spark wants other letters back-quoted
 )
 
@@ -40,7 +40,7 @@ def check_ddl(ddl: str) -> str:
     Raises:
         ValueError: it is not; says what is wrong at which character.
     """
-    _Parser(ddl).columns()
+    DdlParser(ddl).columns()
     return ddl
 
 
@@ -56,18 +56,24 @@ def column_names(ddl: str) -> list[str]:
     return names
 
 
-class _Parser:
+class DdlParser:
+    """Goes through the tokens of a DDL text; each method takes what it names, or raises ValueError."""
+
     def __init__(self, ddl: str) -> None:
         self._tokens = _tokens(ddl)
         self._next = 0
 
     def columns(self) -> None:
+        """All of the text is a list of columns."""
         self._fields("end", 0)
 
     def _take(self) -> Token:
         token = self._tokens[self._next]
         self._next = min(self._next + 1, len(self._tokens) - 1)
         return token
+
+    def _peek(self) -> Token:
+        return self._tokens[self._next]
 
     def _at(self, *texts: str) -> bool:
         token = self._tokens[self._next]
@@ -76,14 +82,14 @@ class _Parser:
     def _expect(self, text: str) -> None:
         token = self._take()
         if token.text != text or token.kind != "mark":
-            raise _unexpected(token, f"`{text}`")
+            raise unexpected(token, f"`{text}`")
 
     def _fields(self, end: str, depth: int) -> None:
         names: set[str] = set()
         while True:
             name = self._take()
             if name.kind not in ("word", "quoted"):
-                raise _unexpected(name, "the name of a column (back-quote it unless it is letters, digits and _)")
+                raise unexpected(name, "the name of a column (back-quote it unless it is letters, digits and _)")
             if name.text.strip("`").lower() in names:
                 raise ValueError(f"names the column {name.text} twice (character {name.position})")
             names.add(name.text.strip("`").lower())
@@ -95,25 +101,25 @@ class _Parser:
             if end in (token.kind, token.text):
                 return
             if token.text != ",":
-                raise _unexpected(token, "a comma" if end == "end" else f"a comma or `{end}`")
+                raise unexpected(token, "a comma" if end == "end" else f"a comma or `{end}`")
 
     def _attributes(self) -> None:
         if self._at("not"):
             self._take()
             token = self._take()
             if token.text.lower() != "null":
-                raise _unexpected(token, "NULL")
+                raise unexpected(token, "NULL")
         if self._at("comment"):
             self._take()
             token = self._take()
             if token.kind != "text":
-                raise _unexpected(token, "a quoted comment")
+                raise unexpected(token, "a quoted comment")
 
     def _type(self, depth: int) -> None:
         token = self._take()
         word = token.text.lower()
         if token.kind != "word" or depth > MAX_DEPTH:
-            raise _unexpected(token, "a type")
+            raise unexpected(token, "a type")
         if word not in TYPES:
             near = f"; did you mean {_TEXTS[word]}?" if word in _TEXTS else did_you_mean(word, list(TYPES))
             hint = near or f"; known: {', '.join(TYPES)}"
@@ -145,7 +151,7 @@ class _Parser:
     def _number(self) -> None:
         number = self._take()
         if not number.text.isdecimal():
-            raise _unexpected(number, "a number")
+            raise unexpected(number, "a number")
 
 
 def _tokens(ddl: str) -> list[Token]:
@@ -161,6 +167,7 @@ def _tokens(ddl: str) -> list[Token]:
     return [*tokens, Token("end", "", len(ddl) + 1)]
 
 
-def _unexpected(token: Token, wanted: str) -> ValueError:
+def unexpected(token: Token, wanted: str) -> ValueError:
+    """The error for a token that is not what must stand there."""
     found = "the end" if token.kind == "end" else repr(token.text)
     return ValueError(f"must have {wanted} at character {token.position}, not {found}")

@@ -10,6 +10,7 @@ from include.config.section import Duration, Name, Place, Section, Table, Text
 from include.config.values import did_you_mean, share, shown
 
 ChangedFiles = Literal["ignore", "error", "append", "replace"]
+WITHOUT_RESCUE = ("text", "binaryFile", "xml")  # fixed columns; of XML, what does not fit is quarantined
 POLICIES = ("quarantine", "skip_file", "abort")
 
 
@@ -103,6 +104,21 @@ class Ingest(Section):
     checks: Annotated[tuple[Check, ...], AfterValidator(_unique)] = Field(
         default=(), description="Expectations: a SQL boolean about one record, and what happens where it is false."
     )
+
+    @property
+    def rescued_column(self) -> str | None:
+        """The column for what does not fit the schema; None where such records are quarantined.
+
+        As with Auto Loader: where the schema is inferred there is one, unless the evolution mode is none; `rescue`
+        and a written `rescuedDataColumn` always bring it. Text has nothing that could not fit; what does not fit of
+        XML is quarantined.
+        """
+        options = self.options
+        if options.format in WITHOUT_RESCUE:
+            return None
+        asked = "rescued_data_column" in options.model_fields_set or options.schema_evolution_mode == "rescue"
+        inferred = self.schema_ddl is None and options.schema_evolution_mode != "none"
+        return options.rescued_data_column if asked or inferred else None
 
     @model_validator(mode="after")
     def _declared_schema(self) -> Self:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from include.config.ddl import check_ddl
+from include.config.hints import check_hints
 from include.config.values import byte_size, did_you_mean, moment, shown
 
 FORMATS = ("json", "csv", "parquet", "avro", "orc", "text", "xml", "binaryFile")
@@ -54,8 +54,8 @@ def _filled(value: object) -> str:
     return text
 
 
-def _ddl(value: object) -> str:
-    return check_ddl(_filled(value))
+def _hints(value: object) -> str:
+    return check_hints(_filled(value))
 
 
 def _character(value: object) -> str:
@@ -130,7 +130,7 @@ FLAG = Kind(_flag, {"type": "boolean"})
 ALWAYS = Kind(_always, {"const": True})
 TEXT = Kind(_text, _TEXT_SCHEMA)
 FILLED = Kind(_filled, {"type": "string", "minLength": 1})
-DDL = Kind(_ddl, {"type": "string", "minLength": 1})
+HINTS = Kind(_hints, {"type": "string", "minLength": 1})
 CHARACTER = Kind(_character, {"type": "string", "maxLength": 2})
 SEPARATOR = Kind(_separator, {"type": "string", "minLength": 1})
 FILE_GLOB = Kind(_file_glob, {"type": "string", "pattern": "^[^/]+$"})

@@ -67,7 +67,7 @@ def account(
         StorageError: the target, the quarantine or the outcomes cannot be read or written.
     """
     table = _target(settings, pipeline)
-    outcomes = _outcomes(settings, pipeline.name, planned, attempt, run_id, table, late=late)
+    outcomes = _outcomes(settings, pipeline, planned, attempt, run_id, table, late=late)
     write_outcomes(settings, pipeline.name, planned.batch, outcomes)
     AttemptStore(settings, pipeline.name).end(planned.batch)
     return outcomes
@@ -124,7 +124,7 @@ def _target(settings: Settings, pipeline: Pipeline) -> DeltaTable:
 
 def _outcomes(
     settings: Settings,
-    pipeline: str,
+    pipeline: Pipeline,
     planned: PlannedBatch,
     attempt: Attempt,
     run_id: str,
@@ -132,15 +132,15 @@ def _outcomes(
     *,
     late: bool,
 ) -> list[FileOutcome]:
-    loaded = _rows_loaded(table, planned.batch)
-    refused = _rows_refused(settings, pipeline, planned.batch)
-    version = _version_of(table, pipeline, planned.batch)
+    loaded = _rows_loaded(table, pipeline.ingestion().rescued_column, planned.batch)
+    refused = _rows_refused(settings, pipeline.name, planned.batch)
+    version = _version_of(table, pipeline.name, planned.batch)
     outcomes = []
     for file in planned.files:
         key = (file.path, file.version)
         refusal = refused.get(key, Refused())
         error, quarantined = refusal.error, refusal.records
-        rows = loaded.get(key, 0)
+        rows, rescued = loaded.get(key, (0, 0))
         decision = attempt.files.get(file.path) or _decision_seen(settings, file, rows, refusal)
         whole = late and decision.records == rows + quarantined
         outcomes.append(
@@ -151,6 +151,7 @@ def _outcomes(
                 status=STATUS[decision.fate],
                 records=rows + quarantined if decision.records is None else decision.records,
                 rows_loaded=rows,
+                rows_rescued=rescued,
                 rows_quarantined=quarantined,
                 error=error,
                 torn=decision.fate == "load" and not whole and not _unchanged(settings, file),
@@ -170,12 +171,20 @@ def _decision_seen(settings: Settings, file: FileVersion, rows: int, refusal: Re
     return Decision("superseded" if unread and not _unchanged(settings, file) else "load")
 
 
-def _rows_loaded(table: DeltaTable, batch: int) -> Mapping[Key, int]:
+def _rows_loaded(table: DeltaTable, rescued: str | None, batch: int) -> Mapping[Key, tuple[int, int]]:
+    """How many rows of each file the target holds, and in how many of them something was rescued."""
+    there = rescued is not None and rescued in [field.name for field in table.schema().fields]
+    count = f"count({_identifier(rescued)})" if there and rescued is not None else "0"
     query = (
-        f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows FROM target "
+        f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows, {count} AS rescued FROM target "
         f"WHERE {BATCH} = {batch} GROUP BY {SOURCE_FILE}, {SOURCE_VERSION}"
     )
-    return {(row["path"], row["version"]): row["rows"] for row in _query(table, "target", query)}
+    rows = _query(table, "target", query)
+    return {(row["path"], row["version"]): (row["rows"], row["rescued"]) for row in rows}
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key, Refused]:

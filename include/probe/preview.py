@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from include.config.ddl import column_names
-from include.config.pipeline import Pipeline
+from include.config.hints import parse_hints
+from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings
 from include.ledger.versions import FileVersion
 from include.probe.probe import FileReport
@@ -12,14 +13,21 @@ from include.probe.records import Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
 from include.probe.workers import ProbePool
 
+DriftOutcome = Literal["added", "rescued", "stops"]
+
 
 @dataclass(frozen=True)
 class Drift:
-    """A column that the schema does not have: the file and, where the format has lines, the first line with it."""
+    """A column that the schema does not have: the file and, where the format has lines, the first line with it.
+
+    `outcome` is what the load will do: make it a column (`added`), keep its values in the rescue column (`rescued`), or
+    load nothing (`stops`).
+    """
 
     path: str
     column: str
     record: int | None
+    outcome: DriftOutcome
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,8 @@ class Preview:
 
     @property
     def outcome(self) -> str:
-        """`stops` where there is drift, `loads` else."""
-        return "stops" if self.drift else "loads"
+        """`stops` where a drift stops the load, `loads` else."""
+        return "stops" if any(found.outcome == "stops" for found in self.drift) else "loads"
 
 
 def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]) -> Preview:
@@ -47,7 +55,6 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
     Raises:
         StorageError: the schema cannot be read.
     """
-    options = pipeline.ingestion().options
     version, schema = latest_schema(settings, pipeline.name)
     spec = spec_of(schema) if schema else None
     tasks = probe_tasks(settings, pipeline.ingestion(), files, spec)
@@ -56,26 +63,43 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         reports = pool.map(tasks)
     finally:
         pool.close()
-    hinted = column_names(options.schema_hints) if options.schema_hints else []
+    hinted = [".".join(hint.path) for hint in parse_hints(pipeline.ingestion().options.schema_hints or "")]
     return Preview(
         schema_version=version,
         records=sum(report.records or 0 for report in reports),
         refused_records=sum(len(report.bad) for report in reports),
         broken_files=tuple((report.path, report.reason) for report in reports if report.verdict == "broken"),
-        drift=tuple(found for report in reports for found in _drift(report, options.format, spec, hinted)),
+        drift=tuple(found for report in reports for found in _drift(report, pipeline.ingestion(), spec, hinted)),
     )
 
 
-def _drift(report: FileReport, file_format: str, spec: Spec | None, hinted: Sequence[str]) -> list[Drift]:
+def outcome_of(ingest: Ingest, spec: Spec, column: str) -> DriftOutcome:
+    """What the load does with a column (dotted below the top) that the schema does not have."""
+    mode = ingest.options.schema_evolution_mode
+    if mode.startswith("addNewColumns"):
+        return "rescued" if _differs_by_case(spec, column) else "added"
+    return "stops" if mode == "failOnNewColumns" or ingest.rescued_column is None else "rescued"
+
+
+def _differs_by_case(spec: Spec, column: str) -> bool:
+    parent, _, name = column.rpartition(".")
+    known: Spec | None = spec
+    for key in parent.replace("[]", ".*").split(".") if parent else []:
+        known = known.get(key) if known else None
+    return name.lower() in {key.lower() for key in known or {}}
+
+
+def _drift(report: FileReport, ingest: Ingest, spec: Spec | None, hinted: Sequence[str]) -> list[Drift]:
     if spec is None:
         return []
-    if file_format == "json":
-        return [
-            Drift(report.path, path, record)
-            for path, record in report.unknown.items()
-            if path.split(".")[0] not in hinted
-        ]
-    if file_format in ("csv", "parquet"):
+    found: list[tuple[str, int | None]] = []
+    if ingest.options.format == "json":
+        found = list(report.unknown.items())
+    elif ingest.options.format in ("csv", "parquet"):
         names = (column.split(": ")[0] for column in report.shape)
-        return [Drift(report.path, name, None) for name in names if name not in spec and name not in hinted]
-    return []
+        found = [(name, None) for name in names if name not in spec]
+    return [
+        Drift(report.path, column, record, outcome_of(ingest, spec, column))
+        for column, record in found
+        if not any(f"{column}.".startswith(f"{path}.") for path in hinted)
+    ]

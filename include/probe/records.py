@@ -9,6 +9,7 @@ decoded again line by line.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from include.config.field_metadata import PARTITION, SOURCE_NAME
+
 JsonType = Any  # Spark's schema as JSON: a type name, or a mapping for struct, array and map
 Spec = Mapping[str, "Spec | None"]  # key -> what to check below it; None = any value, whatever its keys
 
+# An empty key or object: no schema can be inferred for them.
+EMPTY_KEY, EMPTY_OBJECT = b'"":', re.compile(rb"\{\s*\}")
 QUOTE, COLON, SPACE, TAB = b'": \t'
 BLANK = b" \t\r\n"  # a line of these alone is no record; of other white space it is one that is no JSON
 ESCAPED_NUL = b"\\u0000"
@@ -51,7 +56,11 @@ def spec_of(schema: JsonType) -> Spec | None:
     if not isinstance(schema, Mapping):
         return None
     if schema["type"] == "struct":
-        return {f["name"]: spec_of(f["type"]) for f in schema["fields"]}
+        return {
+            f.get("metadata", {}).get(SOURCE_NAME, f["name"]): spec_of(f["type"])
+            for f in schema["fields"]
+            if not f.get("metadata", {}).get(PARTITION)
+        }
     if schema["type"] == "array":
         return _below("*", spec_of(schema["elementType"]))
     if schema["type"] == "map":
@@ -66,7 +75,8 @@ def _below(mark: str, inner: Spec | None) -> Spec | None:
 def check_block(block: bytes, spec: Spec | None, findings: JsonFindings) -> None:
     """Check whole lines (ended as Hadoop's reader ends them: \\n, \\r or \\r\\n) and add what is found to `findings`.
 
-    `spec` None means that no schema is known yet: the lines must be JSON objects without repeated keys, of any keys.
+    `spec` None means that no schema is known yet: the lines must be JSON objects without repeated keys, of any keys;
+    `unknown` then holds those for which none can be inferred.
     """
     lines = block.splitlines()
     decode = msgspec.json.decode
@@ -77,7 +87,8 @@ def check_block(block: bytes, spec: Spec | None, findings: JsonFindings) -> None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         _check_each(lines, first_line, spec, findings)
         return
-    if ESCAPED_NUL in block or not (_all_objects(rows) and _conserves_keys(block, rows) and _keys_known(rows, spec)):
+    strange = ESCAPED_NUL in block or not (_all_objects(rows) and _conserves_keys(block, rows))
+    if strange or not _has_places(rows, block, spec):
         _check_each(lines, first_line, spec, findings)
         return
     findings.records += len(rows)
@@ -87,9 +98,13 @@ def _all_objects(rows: Iterable[object]) -> bool:
     return all(type(row) is dict for row in rows)
 
 
-def _keys_known(rows: Iterable[dict[str, Any]], spec: Spec | None) -> bool:
+def _has_places(rows: Iterable[dict[str, Any]], block: bytes, spec: Spec | None) -> bool:
     if spec is None:
-        return True
+        return EMPTY_KEY not in block and not EMPTY_OBJECT.search(block)
+    return _keys_known(rows, spec)
+
+
+def _keys_known(rows: Iterable[dict[str, Any]], spec: Spec) -> bool:
     known = spec.keys()
     if not all(row.keys() <= known for row in rows):
         return False
@@ -136,6 +151,18 @@ def _unknown_keys(value: object, spec: Spec, prefix: str, only: Iterable[str] | 
     return found
 
 
+def _uninferable(value: object, prefix: str) -> list[str]:
+    """Dotted paths of empty keys and empty objects in `value`."""
+    if type(value) is list:
+        return [path for item in value for path in _uninferable(item, f"{prefix}[]")]
+    if type(value) is not dict:
+        return []
+    if not value:
+        return [prefix] if prefix else []
+    below = (path for key, item in value.items() for path in _uninferable(item, _path(prefix, key)))
+    return [*([_path(prefix, "")] if "" in value else []), *below]
+
+
 def _path(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key
 
@@ -146,7 +173,7 @@ def _check_each(lines: list[bytes], first_line: int, spec: Spec | None, findings
             continue
         findings.records += 1
         row, reason = _parse_strictly(line)
-        unknown = [] if reason or spec is None else _unknown_keys(row, spec, "")
+        unknown = [] if reason else _uninferable(row, "") if spec is None else _unknown_keys(row, spec, "")
         if not reason and ESCAPED_NUL in line and _has_nul_name(row, unknown, spec):
             reason = "a key holds a NUL character, which no column's name can"
         if reason:

@@ -6,6 +6,7 @@ under the same schema:
 
 | killed after | left behind | on the next run |
 |---|---|---|
+| a schema version | a version that no row has yet | it is the newest one: nothing is to be added, the same rows |
 | the attempt's document | a note that an attempt began | after three without an end, its files are read one by one |
 | the quarantine's commit | rows of a batch that is not done: no report shows them | this attempt's replace them |
 | the target's commit | no outcomes | discovery counts them from the tables |
@@ -21,10 +22,10 @@ from dataclasses import dataclass, replace
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from include.config.errors import ConfigError, DataRefused, Defect, TableLocked
+from include.config.errors import DataRefused, Defect, TableLocked
 from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings, spark_uri
 from include.ledger.accounting import account, refuse_unaccounted
@@ -34,21 +35,15 @@ from include.ledger.quarantine import Refusal, write_refusals
 from include.ledger.versions import FileVersion, PlannedBatch
 from include.probe.ahead import Ahead
 from include.probe.probe import FileReport
-from include.probe.records import spec_of
+from include.probe.records import Spec, spec_of
 from include.probe.spool import clear_spool
 from include.probe.tasks import planned_file, probe_tasks, spool_of
 from include.probe.workers import ProbePool
+from spark_jobs.engine.evolution import Evolution
 from spark_jobs.engine.isolation import Isolation
-from spark_jobs.engine.misfits import find_misfits, reason_of
-from spark_jobs.engine.readers import (
-    BatchFile,
-    drift,
-    infer_schema,
-    read_files,
-    refuse_parquet_drift,
-    spark_names,
-)
-from spark_jobs.engine.schemas import SchemaStore, SchemaVersion, evolved, parse_ddl, refuse_bad_names, with_hints
+from spark_jobs.engine.misfits import files_with_misfits, find_misfits, reason_of
+from spark_jobs.engine.readers import BatchFile, read_files, spark_names
+from spark_jobs.engine.schemas import SchemaStore, SchemaVersion
 from spark_jobs.engine.target import MISFIT, Target
 from spark_jobs.engine.warmup import LogWarmer
 from spark_jobs.engine.watchdog import Watchdog
@@ -76,6 +71,7 @@ class BatchLoader:
     def __post_init__(self) -> None:
         self.attempts = AttemptStore(self.settings, self.pipeline.name)
         self.schemas = SchemaStore(self.settings, self.pipeline.name)
+        self.evolution = Evolution(self.spark, self.ingest, self.settings, self.schemas, self._probe_again)
         self.target = Target(self.spark, self.pipeline, self.ingest, self.settings, self.run_id)
         self.warmer = LogWarmer(self.spark)
 
@@ -132,17 +128,15 @@ class BatchLoader:
 
     def _look_and_commit(self, planned: PlannedBatch, attempt: Attempt) -> Attempt:
         work, attempt = self._prepare(planned, attempt)
-        attempt = replace(attempt, schema_version=work.schema.number)
         if attempt.isolate:
             work, attempt = self._isolated(work, attempt, work.schema.schema)
-        self._refuse_drift(work)
-        return self._commit(work, attempt)
+        return self._commit(self.evolution.settle(work), attempt)
 
     # ---- before the first write
 
     def _prepare(self, planned: PlannedBatch, attempt: Attempt) -> tuple[Work, Attempt]:
         """The work under its schema. The first schema is inferred by Spark, which a file can hang as well."""
-        known = self._known_schema()
+        known = self.evolution.known()
         reports = self._probe(planned, known, thorough=attempt.isolate)
         files = [self._batch_file(file, report) for file, report in zip(planned.files, reports, strict=True)]
         readable = [file for file in files if file.report.verdict == "ok"]
@@ -154,55 +148,29 @@ class BatchLoader:
         if known is None:
             if attempt.isolate:
                 work, attempt = self._isolated(work, attempt, None)
-            work = replace(work, schema=self._first_schema(work.readable))
+            work = self.evolution.begin(work)
         return work, attempt
 
-    def _known_schema(self) -> SchemaVersion | None:
-        latest = self.schemas.latest()
-        if latest is not None:
-            return evolved(self.spark, self.schemas, latest, self.ingest)
-        if self.ingest.schema_ddl is None:
-            return None
-        declared = parse_ddl(self.spark, self.ingest.schema_ddl, "ingest.schema")
-        return self.schemas.add(1, with_hints(self.spark, declared, self.ingest), "declared", [])
-
-    def _first_schema(self, readable: Sequence[BatchFile]) -> SchemaVersion:
-        full = [file for file in readable if file.report.records != 0]
-        if not full:
-            return self.schemas.get(0)
-        inferred = with_hints(self.spark, infer_schema(self.spark, self.ingest, full), self.ingest)
-        if not inferred.names:
-            raise ConfigError(
-                f"No column could be inferred from {full[0].path} and {len(full) - 1} more files.",
-                remedy="Declare the columns: ingest.schema.",
-            )
-        refuse_bad_names(inferred, full[0].path)
-        return self.schemas.add(1, inferred, "inferred", [file.path for file in full])
-
     def _probe(self, planned: PlannedBatch, known: SchemaVersion | None, *, thorough: bool) -> list[FileReport]:
-        spec = spec_of(json.loads(known.schema.json())) if known else None
+        spec = _spec(known) if known else None
         reports = self.ahead.take(planned.batch, spec) if self.ahead and not thorough else None
         spool = spool_of(self.settings, self.pipeline.name, planned.batch)
         return reports or self.pool.map(
             probe_tasks(self.settings, self.ingest, planned.files, spec, spool, thorough=thorough)
         )
 
+    def _probe_again(
+        self, planned: PlannedBatch, files: Sequence[BatchFile], schema: SchemaVersion
+    ) -> list[FileReport]:
+        paths = {file.path for file in files}
+        again = [file for file in planned.files if file.path in paths]
+        spool = spool_of(self.settings, self.pipeline.name, planned.batch)
+        return self.pool.map(probe_tasks(self.settings, self.ingest, again, _spec(schema), spool))
+
     def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
         if report.verdict == "ok" and self.ingest.options.format == "csv" and (wrong := _wrong_header(report.shape)):
             report = replace(report, verdict="broken", reason=wrong)
         return BatchFile(file.path, file.version, planned_file(self.settings, file), report)
-
-    def _refuse_drift(self, work: Work) -> None:
-        names = set(work.schema.schema.names)
-        for file in work.readable:
-            for key, record in file.report.unknown.items():
-                raise drift(file.path, key, record, f"{key} string")
-            if self.ingest.options.format == "csv":
-                for name in file.report.shape:
-                    if name not in names:
-                        raise drift(file.path, name, None, f"{name} string")
-        if self.ingest.options.format == "parquet":
-            refuse_parquet_drift(self.spark, work.schema.schema, work.readable)
 
     def _isolated(self, work: Work, attempt: Attempt, schema: StructType | None) -> tuple[Work, Attempt]:
         isolation = Isolation(self.spark, self.ingest, schema, self.attempts)
@@ -217,7 +185,7 @@ class BatchLoader:
         """Quarantine first, target last; what Spark finds on the way is left out and the two are written again."""
         for turn in range(len(work.planned.files) + 2):
             work = under_policy(work, self.ingest.on_error)
-            attempt = replace(attempt, files=decisions(work))
+            attempt = replace(attempt, schema_version=work.schema.number, files=decisions(work))
             self.attempts.write(work.planned.batch, attempt)
             self._quarantine(work)
             try:
@@ -259,11 +227,19 @@ class BatchLoader:
 
     def _with_misfits(self, work: Work) -> Work:
         log.info("batch %d: some records do not fit the schema; looking for them", work.planned.batch)
-        frame = read_files(self.spark, self.ingest, work.schema.schema, work.full)
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
-        misfits = find_misfits(frame, by_name, work.schema.schema, self.ingest)
+        files = work.full
+        if self.ingest.rescued_column is not None:
+            names = files_with_misfits(self._read(work, files), work.schema.schema, self.ingest)
+            work = work.rescuing({by_name[name].path for name in names})
+            files = [file for file in work.full if file.rescue]
+        # No file, where Spark tried a refused line before it was taken out.
+        misfits = find_misfits(self._read(work, files), by_name, work.schema.schema, self.ingest) if files else []
         self._refuse_failed(misfits)
         return replace(work, misfits=misfits, tried=True)
+
+    def _read(self, work: Work, files: Sequence[BatchFile]) -> DataFrame:
+        return read_files(self.spark, self.ingest, work.schema.schema, files)
 
     def _refuse_failed(self, misfits: Sequence[Refusal]) -> None:
         """Stop where a check with the action `fail` failed."""
@@ -276,6 +252,10 @@ class BatchLoader:
                     check=check.name,
                     path=failed[0].path,
                 )
+
+
+def _spec(version: SchemaVersion) -> Spec | None:
+    return spec_of(json.loads(version.schema.json()))
 
 
 def _wrong_header(header: Sequence[str]) -> str:

@@ -33,7 +33,9 @@ from include.config.ingest import Check, Ingest
 from include.ledger.quarantine import Refusal
 from include.probe.streams import blocks, whole_lines
 from spark_jobs.engine.checks import fails_any, first_failed
-from spark_jobs.engine.readers import CORRUPT, FILE, BatchFile, quoted
+from spark_jobs.engine.frames import CORRUPT, FILE, quoted
+from spark_jobs.engine.names import source_schema
+from spark_jobs.engine.readers import BatchFile
 
 FAILED = "__sluice_failed"
 RECORD = "__sluice_record"
@@ -124,6 +126,14 @@ def reason_of(check: Check) -> str:
     return f"check {check.name}: {check.expr} is false"
 
 
+def files_with_misfits(frame: DataFrame, schema: StructType, ingest: Ingest) -> list[str]:
+    """The files, as Spark names them, in which a record does not fit the schema or fails a check."""
+    everything = F.length(F.to_json(F.struct(*map(quoted, schema.names))))
+    # All columns are asked for, as below: Spark's parsers look at no others.
+    found = frame.where(is_misfit(ingest)).groupBy(FILE).agg(F.max(everything))
+    return [row[FILE] for row in found.collect()]
+
+
 def find_misfits(
     frame: DataFrame, by_name: Mapping[str, BatchFile], schema: StructType, ingest: Ingest
 ) -> list[Refusal]:
@@ -144,7 +154,7 @@ def find_misfits(
         else:
             refusals.append(_failing(by_name[row[FILE]], checks[row[FAILED]], row[RECORD]))
     for name, found in raws.items():
-        refusals.extend(_unfitting(by_name[name], found, schema, ingest))
+        refusals.extend(_unfitting(by_name[name], found, source_schema(schema), ingest))
     return refusals
 
 

@@ -1,8 +1,8 @@
 """Spark's readers over the explicit files of one planned micro-batch: one data frame, one schema, bad records marked.
 
-Every frame has the schema's columns, `CORRUPT` (the raw text of a record that does not fit, else null) and `FILE`
-(the file as Spark names it). What Spark's readers would lose without a word is kept from them by the probe's
-findings: see records.py.
+Every frame has the schema's columns, `CORRUPT` (the raw text of a record that does not fit, else null), `FILE` (the
+file as Spark names it) and `RESCUED` (what of the record is not in its columns). What Spark's readers would lose
+without a word is kept from them by the probe's findings: see records.py.
 """
 
 import re
@@ -13,36 +13,38 @@ from functools import reduce
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
-from pyspark.sql.types import DataType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
-from include.config.errors import SchemaDrift
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
 from include.probe.probe import FileReport
 from include.probe.streams import Planned
+from spark_jobs.engine.fitting import fit_columns, widens
+from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, exact_names, quoted
+from spark_jobs.engine.growth import extended
+from spark_jobs.engine.names import is_partition, source_name, source_schema
+from spark_jobs.engine.partitions import with_partitions
+from spark_jobs.engine.rescue import rescue_text, rescued_csv, rescued_json
 
-CORRUPT = "__sluice_corrupt"
-FILE = "__sluice_file"
 COLUMNAR = ("parquet", "orc")
 GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
+COPY, OWN = "__sluice_copy", "__sluice_own"
 JSON_BLANKS = b" \t\r\n"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-WIDENS = {
-    "tinyint": {"smallint", "int", "bigint"},
-    "smallint": {"int", "bigint"},
-    "int": {"bigint"},
-    "float": {"double"},
-}
 
 
 @dataclass(frozen=True)
 class BatchFile:
-    """A file of the batch that is to be read: its ledger path and version, where it is, and what the probe found."""
+    """A file of the batch that is to be read: its ledger path and version, where it is, and what the probe found.
+
+    `rescue` says that something in it does not fit the schema: it is read with what that takes.
+    """
 
     path: str
     version: int
     planned: Planned
     report: FileReport
+    rescue: bool = False
 
     @property
     def uri(self) -> str:
@@ -51,20 +53,52 @@ class BatchFile:
 
 
 def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]) -> DataFrame:
-    """The records of `files` under `schema`, without those that the probe refused."""
-    frames = [
-        frame
-        for kind, group in by_format(ingest, files).items()
-        for frame in _READERS[kind](spark, ingest, schema, group)
-    ]
-    return reduce(DataFrame.unionByName, frames)
+    """The records of `files` under `schema`, named as in the table, without those that the probe refused."""
+    source = source_schema(schema)
+    with exact_names(spark):
+        frames = [
+            _with_rescued(frame)
+            for kind, group in by_format(ingest, files).items()
+            for frame in _READERS[kind](spark, ingest, source, group)
+        ]
+        named = _named_as_in_table(reduce(DataFrame.unionByName, frames), schema)
+        records = _with_own_paths(spark, named, files)
+        if not any(map(is_partition, schema)):
+            return records
+        paths = [file.path for file in files]
+        return with_partitions(spark, records, schema, dict(zip(spark_names(spark, files), paths, strict=True)))
+
+
+def _with_rescued(frame: DataFrame) -> DataFrame:
+    return frame if RESCUED in frame.columns else frame.withColumn(RESCUED, F.lit(None).cast("string"))
+
+
+def _with_own_paths(spark: SparkSession, records: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
+    """What was rescued from a clean copy is from the file that was copied."""
+    copied = [file for file in files if file.report.spool]
+    if not copied:
+        return records
+    columns = {COPY: pa.array(spark_names(spark, copied)), OWN: pa.array([spark_uri(f.planned.uri) for f in copied])}
+    own = F.broadcast(spark.createDataFrame(pa.table(columns)))
+    joined = records.join(own, F.col(FILE) == F.col(COPY), how="left")
+    rescued = F.when(F.col(OWN).isNotNull(), F.replace(RESCUED, FILE, OWN)).otherwise(F.col(RESCUED))
+    return joined.withColumn(RESCUED, rescued).drop(COPY, OWN)
+
+
+def _named_as_in_table(records: DataFrame, schema: StructType) -> DataFrame:
+    if schema.simpleString() == source_schema(schema).simpleString():
+        return records
+    # A cast between structs goes by position, so it renames fields below, too.
+    fields = [field for field in schema if not is_partition(field)]
+    columns = [F.col(quoted(source_name(f))).cast(f.dataType).alias(f.name) for f in fields]
+    return records.select(*columns, CORRUPT, FILE, RESCUED)
 
 
 def by_format(ingest: Ingest, files: Sequence[BatchFile]) -> Mapping[str, list[BatchFile]]:
     """The files by the format that Spark reads them in."""
     groups: dict[str, list[BatchFile]] = {}
     for file in files:
-        groups.setdefault(file.report.reads_as or ingest.options.format, []).append(file)
+        groups.setdefault(kind_of(ingest, file), []).append(file)
     return groups
 
 
@@ -119,18 +153,21 @@ def _read_json(
     parser.
     """
     options = {**STRICT_JSON, **_line_options(ingest), **_permissive()}
+    parsed = F.from_json("value", _with_corrupt(schema), options)
+    rescue = [file for file in files if file.rescue]
+    if rescue:
+        yield rescued_json(_lines(spark, rescue), schema, options)
+    files = [file for file in files if not file.rescue]
     clean = [file for file in files if not file.report.bad and file.report.content is None]
     if clean:
         reader = spark.read.format("json").options(**options).schema(_with_corrupt(schema))
         yield _shaped(load_named(reader, clean), schema)
-    parsed = F.from_json("value", _with_corrupt(schema), options)
     small = [file for file in files if file.report.content]
     if small:
         yield _kept_lines(spark, small).select(parsed.alias("r"), FILE).select("r.*", FILE)
     dirty = [file for file in files if file.report.bad]
     if dirty:
-        lines = _without_refused(spark, load_named(spark.read.format("text"), dirty), dirty)
-        yield lines.select(parsed.alias("r"), FILE).select("r.*", FILE)
+        yield _lines(spark, dirty).select(parsed.alias("r"), FILE).select("r.*", FILE)
 
 
 def _kept_lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
@@ -151,8 +188,9 @@ def _line_options(ingest: Ingest) -> dict[str, str]:
     return {name: value for name, value in ingest.options.reader.items() if name not in ("multiLine", "encoding")}
 
 
-def _without_refused(spark: SparkSession, text: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
+def _lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
     """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
+    text = load_named(spark.read.format("text"), files)
     raws = {bad.raw for file in files for bad in file.report.bad}
     frame = spark.createDataFrame(pa.table({"refused": pa.array(sorted(raws), pa.binary())}))
     lines = text.where(F.btrim("value", F.lit(JSON_BLANKS.decode())) != "")
@@ -163,14 +201,16 @@ def _read_csv(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
     """One frame per distinct header: Spark matches CSV columns by position, so each header gets a schema in its
-    order.
+    order. Columns that the schema does not have are read as they stand.
     """
     types = {field.name: field.dataType for field in schema}
     for options, same in by_options(ingest, files):
-        for header, group in _by_shape(same).items():
-            in_file_order = StructType([StructField(name, types[name]) for name in header])
-            reader = spark.read.format("csv").options(**{**options, **_permissive()})
-            yield _shaped(load_named(reader.schema(_with_corrupt(in_file_order)), group), schema)
+        parser = {**options, **_permissive()}
+        for (header, rescue), group in _by_header(same).items():
+            in_file_order = StructType([StructField(name, types.get(name, StringType())) for name in header])
+            reader = spark.read.format("csv").options(**parser)
+            records = load_named(reader.schema(_with_corrupt(in_file_order)), group)
+            yield _shaped(rescued_csv(records, schema, header, parser, dirty=rescue), schema)
 
 
 def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dict[str, str], list[BatchFile]]]:
@@ -180,6 +220,13 @@ def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dic
         groups.setdefault(tuple(sorted(file.report.options.items())), []).append(file)
     for options, group in groups.items():
         yield {**ingest.options.reader, **dict(options)}, group
+
+
+def _by_header(files: Sequence[BatchFile]) -> Mapping[tuple[tuple[str, ...], bool], list[BatchFile]]:
+    groups: dict[tuple[tuple[str, ...], bool], list[BatchFile]] = {}
+    for file in files:
+        groups.setdefault((file.report.shape, file.rescue), []).append(file)
+    return groups
 
 
 def _read_parquet(
@@ -200,7 +247,10 @@ def _read_columns(
     """One frame per distinct schema: Spark would take that of one file for all."""
     for group in _by_shape(files).values():
         frame = load_named(spark.read.format(kind).options(**ingest.options.reader), group)
-        yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+        fitted = fit_columns(frame.drop(FILE).schema, schema)
+        kept = [fitted[name].kept.alias(name) for name in schema.names]
+        left = {name: part.left for name, part in fitted.items() if part.left is not None}
+        yield frame.select(*kept, F.lit(None).cast("string").alias(CORRUPT), FILE, rescue_text(left).alias(RESCUED))
 
 
 def _read_text(
@@ -251,15 +301,10 @@ def _by_shape(files: Sequence[BatchFile]) -> Mapping[tuple[str, ...], list[Batch
 
 
 def _shaped(frame: DataFrame, schema: StructType) -> DataFrame:
-    """The schema's columns in its order (null where the files have none), then CORRUPT and FILE."""
+    """The schema's columns in its order (null where the files have none), then CORRUPT, FILE and RESCUED."""
     present = set(frame.columns)
     columns = [_typed(field, present) for field in schema]
-    return frame.select(*columns, CORRUPT, FILE)
-
-
-def quoted(name: str) -> str:
-    """A column's name as Spark takes it for one name, whatever dots and back-quotes are in it."""
-    return "`" + name.replace("`", "``") + "`"
+    return _with_rescued(frame).select(*columns, CORRUPT, FILE, RESCUED)
 
 
 def _typed(field: StructField, present: set[str]) -> Column:
@@ -271,18 +316,17 @@ def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]
     """The schema that the files show, with column types only where `cloudFiles.inferColumnTypes` asks for them."""
     if ingest.options.format == "text":
         return StructType([StructField("value", StringType())])
-    if ingest.options.format == "json":
-        return _infer_json(spark, ingest, files)
-    if ingest.options.format == "binaryFile":
-        return load_named(spark.read.format("binaryFile"), files[:1]).drop(FILE).schema
-    return reduce(
-        _merged,
-        (
+    with exact_names(spark):
+        if ingest.options.format == "json":
+            return _infer_json(spark, ingest, files)
+        if ingest.options.format == "binaryFile":
+            return load_named(spark.read.format("binaryFile"), files[:1]).drop(FILE).schema
+        seen = (
             _infer_group(spark, ingest, options, header, group)
             for options, same in by_options(ingest, files)
             for header, group in _by_shape(same).items()
-        ),
-    )
+        )
+        return reduce(_merged, seen)
 
 
 def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
@@ -291,8 +335,7 @@ def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile])
     options = {**STRICT_JSON, **_line_options(ingest), **_permissive(), "primitivesAsString": as_text}
     reader = spark.read.format("json").options(**options)
     if any(file.report.bad for file in files):
-        text = load_named(spark.read.format("text"), files)
-        inferred = reader.json(_without_refused(spark, text, files).select("value")).schema
+        inferred = reader.json(_lines(spark, files).select("value")).schema
     else:
         inferred = load_named(reader, files).schema
     fields = [field for field in inferred if field.name not in (CORRUPT, FILE)]
@@ -309,7 +352,7 @@ def _infer_group(
     files: Sequence[BatchFile],
 ) -> StructType:
     reader = spark.read.options(**options)
-    kind = files[0].report.reads_as or ingest.options.format
+    kind = kind_of(ingest, files[0])
     if kind in COLUMNAR:
         return load_named(reader.format(kind), files[:1]).drop(FILE).schema
     if kind == "xml":
@@ -331,44 +374,28 @@ def _merged(left: StructType, right: StructType) -> StructType:
 def _common(left: DataType, right: DataType) -> DataType:
     if left == right or widens(right, left):
         return left
+    if type(left) is type(right) and isinstance(left, StructType | ArrayType | MapType):
+        seen, more = (StructType([StructField("x", side)]) for side in (left, right))
+        return extended(seen, more, _common)["x"].dataType
     return right if widens(left, right) else StringType()
 
 
-def widens(narrow: DataType, wide: DataType) -> bool:
-    """True where every value of `narrow` is exactly a value of `wide`."""
-    return wide.simpleString() in WIDENS.get(narrow.simpleString(), set())
-
-
-def refuse_parquet_drift(spark: SparkSession, schema: StructType, files: Sequence[BatchFile]) -> None:
-    """Compare each distinct Parquet schema among the files with the pipeline's.
-
-    Raises:
-        SchemaDrift: a file has a column that the schema lacks, or has it with a type that does not fit.
-    """
-    known = {field.name: field.dataType for field in schema}
+def schema_groups(
+    spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]
+) -> Iterable[tuple[StructType, list[BatchFile]]]:
+    """The distinct schemas of files that hold their own (Parquet), each with its files."""
     for group in _by_shape(files).values():
-        physical = load_named(spark.read.format(group[0].report.reads_as or "parquet"), group[:1]).drop(FILE).schema
-        for field in physical:
-            expected = known.get(field.name)
-            if expected is None:
-                raise drift(group[0].path, field.name, None, f"{field.name} {field.dataType.simpleString()}")
-            if expected != field.dataType and not widens(field.dataType, expected):
-                raise SchemaDrift(
-                    f"{group[0].path}: column {field.name!r} is {field.dataType.simpleString()}, "
-                    f"the schema has {expected.simpleString()}.",
-                    remedy="Mend the file, or load it through a pipeline of its own.",
-                    path=group[0].path,
-                    column=field.name,
-                )
+        with exact_names(spark):
+            reader = spark.read.format(kind_of(ingest, group[0])).options(**ingest.options.reader)
+            seen = load_named(reader, group[:1]).drop(FILE).schema
+        yield seen, group
 
 
-def drift(path: str, column: str, record: int | None, hint: str) -> SchemaDrift:
-    """The error for a column that the schema does not have, first seen in `path` at `record`."""
-    where = path if record is None else f"{path}, line {record}"
-    return SchemaDrift(
-        f"{where}: {column!r} is not in the schema. Nothing of this batch was loaded.",
-        remedy=f'Add it to the pipeline file: options: cloudFiles.schemaHints: "{hint}", then run again.',
-        path=path,
-        column=column,
-        record=record,
-    )
+def kind_of(ingest: Ingest, file: BatchFile) -> str:
+    """The format that Spark reads the file in."""
+    return file.report.reads_as or ingest.options.format
+
+
+def holds_its_schema(ingest: Ingest, file: BatchFile) -> bool:
+    """True where the file says its columns' types (Parquet, ORC, Avro), so that nothing of it need be parsed."""
+    return kind_of(ingest, file) in COLUMNAR

@@ -1,7 +1,7 @@
 """Numbered schema versions of a pipeline, as plain JSON in `state/<pipeline>/schemas/N.json`.
 
-Version 1 is declared or inferred from the first files; a change of the declared schema or of the hints makes the next
-version. A version is written before the first row that has it, and never rewritten.
+Version 1 is declared or inferred from the first files; a change of the pipeline file, or what new files show, makes the
+next one. A version is written before the first row that has it, and never rewritten.
 """
 
 import json
@@ -11,24 +11,34 @@ from typing import Any
 
 from pyspark.errors import ParseException
 from pyspark.sql import SparkSession
-from pyspark.sql.types import DataType, StructField, StructType
+from pyspark.sql.types import DataType, StructType
 
 from include.config.errors import ConfigError, SchemaDrift
+from include.config.hints import Hint, parse_hints
 from include.config.pipeline import Ingest
 from include.config.settings import Settings
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from include.ledger.state_files import create_document, list_documents, read_document
+from spark_jobs.engine.growth import changes, extended, placed
+from spark_jobs.engine.names import is_partition, source_schema, table_schema
 
-REFUSED_BY_DELTA = set(" ,;{}()\n\t=")
 RESERVED = (SOURCE_FILE, SOURCE_VERSION, INGESTED_AT, BATCH)
+FILES_NAMED = 100
 
 
 @dataclass(frozen=True)
 class SchemaVersion:
-    """One version: its number (from 1; 0 where no file could be read yet) and the columns that files bring."""
+    """One version: its number (from 1; 0 where no file could be read yet) and the columns that files bring, with their
+    names in the table.
+    """
 
     number: int
     schema: StructType
+
+    @property
+    def source(self) -> StructType:
+        """The columns with the names that they have in the files."""
+        return source_schema(self.schema)
 
 
 class SchemaStore:
@@ -51,12 +61,22 @@ class SchemaStore:
             raise ConfigError(f"{self._folder}/{number}.json is missing.", remedy="Restore it from a backup.")
         return SchemaVersion(number, StructType.fromJson(dict(document["schema"])))
 
-    def add(self, number: int, schema: StructType, origin: str, files: Sequence[str]) -> SchemaVersion:
-        """Write version `number`; `origin` says where it came from, `files` which files it was inferred from."""
+    def add(
+        self,
+        after: SchemaVersion,
+        schema: StructType,
+        origin: str,
+        files: Sequence[str] = (),
+        batch: int | None = None,
+    ) -> SchemaVersion:
+        """Write the version after `after`. `origin` says where it came from, `files` and `batch` what caused it."""
+        number = after.number + 1
         document: dict[str, Any] = {
             "version": number,
             "origin": origin,
-            "files": list(files[:100]),
+            "batch": batch,
+            "files": list(files[:FILES_NAMED]),
+            "changes": changes(after.schema, schema),
             "schema": json.loads(schema.json()),
         }
         standing = create_document(f"{self._folder}/{number}.json", document)
@@ -70,80 +90,79 @@ def parse_ddl(spark: SparkSession, ddl: str, key: str) -> StructType:
         ConfigError: Spark cannot parse it; `key` names where it stands.
     """
     try:
-        parsed = spark.createDataFrame([], ddl).schema
+        return spark.createDataFrame([], ddl).schema
     except (ParseException, ValueError) as error:
         raise ConfigError(
             f"{key}: {ddl!r} is not a Spark schema: {str(error).splitlines()[0]}",
             remedy='Write columns as in "id bigint, name string".',
         ) from None
-    return refuse_bad_names(parsed, key)
 
 
-def refuse_bad_names(schema: StructType, origin: str) -> StructType:
-    """The schema itself, if each column can be one of the target.
-
-    Raises:
-        SchemaDrift: two names differ by case only, or one is a name that Sluice writes itself or that Delta refuses.
+def named_for_table(source: StructType, known: SchemaVersion, ingest: Ingest) -> StructType:
+    """Columns of files (which have all those of `known`) with the names that they have in the table, then those of
+    paths.
     """
-    seen: dict[str, str] = {}
-    for name in schema.names:
-        if refused := sorted(set(name) & REFUSED_BY_DELTA):
-            raise SchemaDrift(
-                f"{origin}: column {name!r} has {', '.join(map(repr, refused))} in its name, which Delta refuses.",
-                remedy="Rename it at the source.",
-            )
-        if name.lower() in RESERVED:
-            raise SchemaDrift(
-                f"{origin}: column {name!r} has a name that Sluice writes itself.", remedy="Rename it at the source."
-            )
-        if other := seen.get(name.lower()):
-            raise SchemaDrift(
-                f"{origin}: columns {other!r} and {name!r} differ by case only: one table cannot hold both.",
-                remedy="Rename one at the source.",
-            )
-        seen[name.lower()] = name
-    return schema
+    paths = [field for field in known.schema if is_partition(field)]
+    others = StructType([field for field in known.schema if not is_partition(field)])
+    rescued = [] if ingest.rescued_column is None else [ingest.rescued_column]
+    reserved = (*RESERVED, *rescued, *ingest.options.partition_columns, *(field.name for field in paths))
+    return StructType([*table_schema(source, others, reserved), *paths])
+
+
+def declared(spark: SparkSession, ingest: Ingest) -> StructType:
+    """The columns of files that `ingest.schema` declares."""
+    of_paths = _partition_names(ingest)
+    return StructType([f for f in _written(spark, ingest) if f.name.lower() not in of_paths])
 
 
 def with_hints(spark: SparkSession, schema: StructType, ingest: Ingest) -> StructType:
     """`schema` with the types of `cloudFiles.schemaHints`; hinted columns that are not in it come last."""
-    if not ingest.options.schema_hints:
-        return schema
-    hints = parse_ddl(spark, ingest.options.schema_hints, "ingest.options.cloudFiles.schemaHints")
-    hinted = {field.name.lower(): field for field in hints}
-    fields = [
-        StructField(field.name, hinted.pop(field.name.lower()).dataType) if field.name.lower() in hinted else field
-        for field in schema
-    ]
-    return StructType([*fields, *(StructField(field.name, field.dataType) for field in hinted.values())])
+    for hint in parse_hints(ingest.options.schema_hints or ""):
+        if hint.path[0].lower() not in _partition_names(ingest):
+            schema = placed(schema, hint.path, _hinted(spark, hint))
+    return schema
 
 
-def evolved(spark: SparkSession, store: SchemaStore, current: SchemaVersion, ingest: Ingest) -> SchemaVersion:
-    """The version to load with: `current`, or the next one where the pipeline file now declares or hints more columns.
+def partition_types(spark: SparkSession, ingest: Ingest) -> dict[str, DataType]:
+    """The types that the pipeline file says for partition columns, by their lower-case names."""
+    hints = parse_hints(ingest.options.schema_hints or "")
+    said = {field.name.lower(): field.dataType for field in _written(spark, ingest)}
+    return said | {h.path[0].lower(): _hinted(spark, h) for h in hints if h.path[0].lower() in _partition_names(ingest)}
+
+
+def _written(spark: SparkSession, ingest: Ingest) -> StructType:
+    return parse_ddl(spark, ingest.schema_ddl, "ingest.schema") if ingest.schema_ddl else StructType([])
+
+
+def _hinted(spark: SparkSession, hint: Hint) -> DataType:
+    return parse_ddl(spark, f"x {hint.ddl}", "ingest.options.cloudFiles.schemaHints")[0].dataType
+
+
+def _partition_names(ingest: Ingest) -> set[str]:
+    return {column.lower() for column in ingest.options.partition_columns}
+
+
+def as_the_pipeline_says(
+    spark: SparkSession, store: SchemaStore, current: SchemaVersion, ingest: Ingest
+) -> SchemaVersion:
+    """`current`, or the next version where the pipeline file now declares or hints more columns.
 
     Raises:
         SchemaDrift: it declares another type for, or drops, a column that the table has.
     """
-    base = parse_ddl(spark, ingest.schema_ddl, "ingest.schema") if ingest.schema_ddl else current.schema
+    base = declared(spark, ingest) if ingest.schema_ddl else current.source
     wanted = with_hints(spark, base, ingest)
-    if wanted == current.schema or current.number == 0:
-        return current
-    old = {field.name.lower(): field.dataType for field in current.schema}
-    new = {field.name.lower(): field.dataType for field in wanted}
-    for name, data_type in old.items():
-        if name not in new:
+    for change in changes(current.source, wanted):
+        if change["change"] == "dropped":
             raise SchemaDrift(
-                f"The declared schema drops column {name!r}, which the table has.", remedy="Keep it in ingest.schema."
+                f"The declared schema drops column {change['column']!r}, which the table has.",
+                remedy="Keep it in ingest.schema.",
             )
-        if new[name] != data_type:
-            raise _type_change(name, data_type, new[name])
-    ordered = [*current.schema, *(field for field in wanted if field.name.lower() not in old)]
-    return store.add(current.number + 1, StructType(ordered), "pipeline file", [])
-
-
-def _type_change(name: str, old: DataType, new: DataType) -> SchemaDrift:
-    return SchemaDrift(
-        f"Column {name!r} is {old.simpleString()} in the table and {new.simpleString()} in the pipeline file.",
-        remedy="Keep the table's type, or load into a new table.",
-        column=name,
-    )
+        if change["change"] != "added":
+            raise SchemaDrift(
+                f"Column {change['column']!r} would be {change['change']} to {change['type']} by the pipeline file.",
+                remedy="Keep the table's type, or load into a new table.",
+                column=change["column"],
+            )
+    grown = named_for_table(extended(current.source, wanted), current, ingest)
+    return store.add(current, grown, "pipeline file") if changes(current.schema, grown) else current

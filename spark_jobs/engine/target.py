@@ -14,8 +14,9 @@ from include.config.settings import Settings, spark_uri
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from include.ledger.target import app_id
 from spark_jobs.engine import checks
+from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted
 from spark_jobs.engine.misfits import is_misfit
-from spark_jobs.engine.readers import FILE, BatchFile, common_prefix, quoted, read_files, spark_names
+from spark_jobs.engine.readers import BatchFile, common_prefix, read_files, spark_names
 from spark_jobs.engine.work import Work
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Target:
         else:
             writer = writer.mode("append")
         log.info("batch %d: committing to %s", batch, self.ingest.table)
-        writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
+        with exact_names(self.spark):  # files may have columns that differ by case only
+            writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
         if work.full:
             self._warn(batch)
 
@@ -73,17 +75,24 @@ class Target:
         )
 
     def _frame(self, work: Work) -> DataFrame:
-        """The rows of the commit: the schema's columns, then where each row is from."""
+        """The rows of the commit: the schema's columns, what does not fit them, then where each row is from."""
         columns = [quoted(name) for name in work.schema.schema.names]
+        rescued = self.ingest.rescued_column
+        more = [] if rescued is None else [F.col(RESCUED).alias(rescued)]
         origin = [SOURCE_FILE, SOURCE_VERSION]
         if work.full:
             records = self._with_origin(self._counted(self._fitting(work)), work.full)
         else:
             empty = [F.lit(None).cast(field.dataType).alias(field.name) for field in work.schema.schema]
-            records = self.spark.range(0).select(*empty).withColumns({SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)})
+            nothing = {RESCUED: F.lit(None).cast("string"), SOURCE_FILE: F.lit(""), SOURCE_VERSION: F.lit(1)}
+            records = self.spark.range(0).select(*empty).withColumns(nothing)
         planned_at = F.timestamp_micros(F.lit(work.planned.planned_at))
         return records.select(
-            *columns, *origin, planned_at.alias(INGESTED_AT), F.lit(work.planned.batch).cast("bigint").alias(BATCH)
+            *columns,
+            *more,
+            *origin,
+            planned_at.alias(INGESTED_AT),
+            F.lit(work.planned.batch).cast("bigint").alias(BATCH),
         )
 
     def _fitting(self, work: Work) -> DataFrame:

@@ -1,6 +1,6 @@
 """A batch between its plan and its commit, as a value: what is read, what is left out, what is refused. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from include.config.errors import DataRefused
@@ -34,6 +34,11 @@ class Work:
             left_out={**self.left_out, path: report},
             misfits=[refusal for refusal in self.misfits if refusal.path != path],
         )
+
+    def rescuing(self, paths: Collection[str]) -> "Work":
+        """The same work; what does not fit the schema is rescued from these files."""
+        marked = [replace(file, rescue=True) if file.path in paths else file for file in self.readable]
+        return replace(self, readable=marked)
 
     @property
     def full(self) -> list[BatchFile]:

@@ -17,6 +17,7 @@ from include.config.reader import load_pipeline
 from include.config.settings import Settings, load_settings
 from include.ledger.discover import Discovery, discover
 from include.ledger.files import iter_files, iter_quarantine
+from include.ledger.schema_versions import version
 from include.probe.workers import ProbePool
 from include.submit.profile import delta_jars
 from spark_jobs.engine.batch import BatchLoader
@@ -32,6 +33,7 @@ def spark() -> Iterator[SparkSession]:
     class_path = os.pathsep.join(str(jar) for jar in delta_jars())
     os.environ["PYSPARK_PYTHON"] = sys.executable  # the workers have what the driver has
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--driver-class-path {class_path} pyspark-shell"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = (
         SparkSession.builder.master("local[2]")
         .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
@@ -115,6 +117,17 @@ class Landing:
         """The target's rows, only the named columns, read by delta-rs and sorted."""
         table = DeltaTable(self.settings.table_root("bronze.t")).to_pyarrow_table(columns=list(columns))
         return sorted(table.to_pylist(), key=lambda row: tuple(str(value) for value in row.values()))
+
+    def schema(self, number: int | None = None) -> list[dict[str, Any]]:
+        """The fields of a version of the pipeline's schema, of the newest if none is named."""
+        fields: list[dict[str, Any]] = version(self.settings, "p", number)["schema"]["fields"]
+        return fields
+
+    def rescues(self) -> bool:
+        """True where the table has a rescue column."""
+        if self.pipeline.ingest is None:
+            raise AssertionError
+        return self.pipeline.ingest.rescued_column is not None
 
     def values(self, column: str) -> list[Any]:
         return [row[column] for row in self.rows(column)]

@@ -28,7 +28,8 @@ def test_plan_counts_what_the_load_then_loads_and_refuses(landing: Landing) -> N
     [("json", '{"id": 1}\n', '{"id": 1, "x": 2}\n'), ("csv", "id\n1\n", "id,x\n1,2\n")],
 )
 def test_plan_names_the_drift_that_stops_the_load(landing: Landing, file_format: str, first: str, second: str) -> None:
-    options = {"cloudFiles.format": file_format, **({"header": True} if file_format == "csv" else {})}
+    fail = {"cloudFiles.schemaEvolutionMode": "failOnNewColumns"}
+    options = {"cloudFiles.format": file_format, **fail, **({"header": True} if file_format == "csv" else {})}
     landing.configure(options)
     landing.drop(f"a.{file_format}", first)
     landing.run()
@@ -44,3 +45,16 @@ def test_plan_names_the_drift_that_stops_the_load(landing: Landing, file_format:
     assert look(landing).outcome == "loads"
     landing.run()
     assert landing.rows("id", "x") == [{"id": 1, "x": 2}, {"id": 1, "x": None}]
+
+
+def test_plan_says_which_drift_becomes_a_column_and_which_is_rescued(landing: Landing) -> None:
+    landing.drop("a.json", '{"id": 1, "o": {"x": 1}, "l": [{"x": 1}]}\n')
+    landing.run()
+    landing.drop("b.json", '{"id": 1, "n": 2}\n{"ID": 1, "o": {"y": 1, "X": 2}, "l": [{"X": 1}, {"z": 1}]}\n')
+    before = look(landing)
+    assert before.outcome == "loads"
+    assert {found.column: found.outcome for found in before.drift} == {
+        "n": "added", "ID": "rescued", "o.y": "added", "o.X": "rescued", "l[].X": "rescued", "l[].z": "added",
+    }  # fmt: skip
+    landing.configure({"cloudFiles.schemaEvolutionMode": "rescue"})
+    assert {found.outcome for found in look(landing).drift} == {"rescued"}

@@ -20,7 +20,7 @@ from include.probe.workers import ProbePool
 from include.submit.failures import failure_of
 from spark_jobs.engine.copy.prepare import Preparation, target_schema, told
 from spark_jobs.engine.copy.shape import misfits
-from spark_jobs.engine.readers import quoted
+from spark_jobs.engine.frames import quoted
 from spark_jobs.engine.work import Work, refusals
 
 PREVIEW_ROWS = 50

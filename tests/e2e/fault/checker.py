@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 
 from tests.e2e.fault.home import Home
 
-Loaded = Counter[tuple[str, int, str]]  # path, id, s
+Loaded = Counter[tuple[str, int | None, str]]  # path, id, s
 Refused = Counter[tuple[str, int | None]]  # path, line (None: the whole file)
 
 
@@ -55,13 +55,16 @@ def _expected(file: Path) -> Expected:
     return Expected(loaded, refused, len(lines))
 
 
-def _record(line: bytes) -> tuple[int, str] | None:
+def _record(line: bytes) -> tuple[int | None, str] | None:
+    """What of a line is to be in the columns; a text in place of the number is rescued. None: it is quarantined."""
     try:
         record = json.loads(line)
         ident, text = record["id"], record["s"]
     except (ValueError, TypeError, KeyError):
         return None
-    return (ident, text) if type(ident) is int and type(text) is str else None
+    if type(text) is not str or type(ident) not in (int, str):
+        return None
+    return (ident if type(ident) is int else None, text)
 
 
 def _in_target(home: Home) -> Loaded:

@@ -16,7 +16,7 @@ BAD = [
     ("id timestmp", "did you mean timestamp?"),
     ("id int,", "must have the name of a column"),
     ("id int name string", "must have a comma at character 8, not 'name'"),
-    ("a.b int", "cannot be read at character 2: '.b int'"),
+    ("a.b int", "must have a type at character 2, not '.'"),
     ("my-col int", "cannot be read at character 3"),
     ("a array<int", "must have `>` at character 12, not the end"),
     ("a map<int>", "must have `,` at character 10, not '>'"),

@@ -219,9 +219,8 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
         "transform: {source: a.b, table: c.d, steps: [{stream_join: {table: e.f, on: [a], time: t, other_time: u}}]}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: json, allowComments: true}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, lineSep: ';'}}",
-        "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, cloudFiles.partitionColumns: year}}",
-        "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, cloudFiles.schemaEvolutionMode: rescue}}",
-        "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, rescuedDataColumn: _r}}",
+        "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv,"
+        " cloudFiles.schemaEvolutionMode: addNewColumnsWithTypeWidening}}",
     ],
 )
 def test_what_is_not_executed_yet_has_a_valid_shape_and_cannot_be_loaded(tmp_path: Path, section: str) -> None:

@@ -1,0 +1,243 @@
+"""The schema version under which a batch is written, decided and stored before the batch's first write.
+
+The decision depends on the batch's files, the versions so far and the pipeline file alone. A version that a killed
+attempt has stored is the newest one at the next attempt, which then finds nothing to add and writes the same rows.
+
+| evolution mode | a column or key that the schema lacks | a value of another type |
+|---|---|---|
+| addNewColumns | becomes a column, in this run | rescued |
+| rescue | rescued | rescued |
+| failOnNewColumns | stops the load, exit 65 | rescued |
+| none | rescued if `rescuedDataColumn` is written, else stops the load | rescued if it is written, else quarantined |
+
+A declared schema has no rescue column unless `rescuedDataColumn` is written or the mode is rescue: then what would be
+rescued is quarantined (the record; of Parquet the file). A key that differs by case only is never a new column.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructField, StructType
+
+from include.config.errors import ConfigError, SchemaDrift
+from include.config.pipeline import Ingest
+from include.config.settings import Settings
+from include.ledger.tables import open_table
+from include.ledger.versions import PlannedBatch
+from include.probe.probe import FileReport
+from spark_jobs.engine.fitting import fit_columns
+from spark_jobs.engine.growth import changes, extended, missing
+from spark_jobs.engine.names import is_partition
+from spark_jobs.engine.partitions import partition_fields
+from spark_jobs.engine.readers import BatchFile, holds_its_schema, infer_schema, schema_groups
+from spark_jobs.engine.schemas import (
+    SchemaStore,
+    SchemaVersion,
+    as_the_pipeline_says,
+    declared,
+    named_for_table,
+    partition_types,
+    with_hints,
+)
+from spark_jobs.engine.work import Work
+
+log = logging.getLogger(__name__)
+
+ADDING = ("addNewColumns",)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A column that the schema lacks, where it was first seen: the file, and its line where the format has lines."""
+
+    path: str
+    column: str
+    record: int | None = None
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """Decides on the schema versions of one pipeline."""
+
+    spark: SparkSession
+    ingest: Ingest
+    settings: Settings
+    store: SchemaStore
+    probe: Callable[[PlannedBatch, Sequence[BatchFile], SchemaVersion], list[FileReport]]
+
+    def known(self) -> SchemaVersion | None:
+        """The version that a batch begins with; None before a file could be read, if none is declared.
+
+        Raises:
+            SchemaDrift: the pipeline file contradicts the table.
+        """
+        latest = self.store.latest()
+        if latest is not None:
+            return as_the_pipeline_says(self.spark, self.store, latest, self.ingest)
+        if self.ingest.schema_ddl is None:
+            return None
+        nothing = self.store.get(0)
+        columns = with_hints(self.spark, declared(self.spark, self.ingest), self.ingest)
+        return self.store.add(nothing, named_for_table(columns, nothing, self.ingest), "declared")
+
+    def begin(self, work: Work) -> Work:
+        """The work under the first version, inferred from its files.
+
+        Raises:
+            ConfigError: they have no column.
+            SchemaDrift: they have what the hints leave no place for, and there is no rescue column.
+        """
+        if not work.full:
+            return work
+        paths = [file.path for file in work.full]
+        seen = infer_schema(self.spark, self.ingest, work.full)
+        hinted = with_hints(self.spark, extended(StructType([]), seen), self.ingest)
+        source = extended(hinted, seen)
+        if not source.names:
+            raise ConfigError(
+                f"No column could be inferred from {paths[0]} and {len(paths) - 1} more files.",
+                remedy="Declare the columns: ingest.schema.",
+            )
+        schema = named_for_table(source, work.schema, self.ingest)
+        schema = self._as_in_table(StructType([*schema, *self._new_partitions(work)]), work.schema)
+        work = replace(work, schema=self.store.add(work.schema, schema, "inferred", paths, work.planned.batch))
+        suspect = [file for file in work.full if file.report.unknown]
+        return self._looked_again(work, work.full if missing(seen, work.schema.source) else suspect)
+
+    def settle(self, work: Work) -> Work:
+        """The work under the version that it is written with, its files marked where something is to be rescued.
+
+        Raises:
+            SchemaDrift: a file has a column that the schema lacks, and the evolution mode does not say what to do.
+        """
+        if work.full and (more := self._new_partitions(work)):
+            schema = self._as_in_table(StructType([*work.schema.schema, *more]), work.schema)
+            paths = [file.path for file in work.full]
+            version = self.store.add(work.schema, schema, "partition columns", paths, work.planned.batch)
+            work = replace(work, schema=version)
+        drifts = {drift.path: drift for drift in self._drifts(work)}
+        if drifts:
+            strange = [file for file in work.full if file.path in drifts]
+            work = self._grown(work, strange) if self._adds else self._rescuing(work, drifts)
+        return self._without_misfits(work)
+
+    @property
+    def _adds(self) -> bool:
+        return self.ingest.options.schema_evolution_mode in ADDING
+
+    def _grown(self, work: Work, strange: Sequence[BatchFile]) -> Work:
+        seen = infer_schema(self.spark, self.ingest, strange)
+        current = work.schema
+        schema = named_for_table(extended(current.source, seen), current, self.ingest)
+        schema = self._as_in_table(schema, current)
+        if found := changes(current.schema, schema):
+            paths = [file.path for file in strange]
+            version = self.store.add(current, schema, "new columns", paths, work.planned.batch)
+            log.info(
+                "batch %d: schema version %d: %s", work.planned.batch, version.number,
+                ", ".join(f"{change['column']} {change['type']} {change['change']}" for change in found),
+            )  # fmt: skip
+            work = replace(work, schema=version)
+        return self._looked_again(work, strange)
+
+    def _looked_again(self, work: Work, files: Sequence[BatchFile]) -> Work:
+        """The work with those of `files` marked for rescue that still have keys without a column.
+
+        They differ from a column by case only, or are empty or hold empty objects, for which nothing is inferred.
+        """
+        if self.ingest.options.format == "xml" and (drift := next(self._drifts(work), None)):
+            raise stopped(drift, self.ingest)
+        if self.ingest.options.format != "json" or not files:
+            return work  # the readers of the other formats see by the file's own columns what is left over
+        reports = {report.path: report for report in self.probe(work.planned, files, work.schema)}
+        looked = [replace(file, report=reports.get(file.path, file.report)) for file in work.readable]
+        for file in looked:
+            if file.report.verdict != "ok":
+                work = work.without(file.path, file.report.reason)
+        work = replace(work, readable=[file for file in looked if file.report.verdict == "ok"])
+        drifts = {drift.path: drift for drift in self._drifts(work) if drift.path in reports}
+        return self._rescuing(work, drifts) if drifts else work
+
+    def _new_partitions(self, work: Work) -> list[StructField]:
+        """The partition columns that the schema does not have yet, typed by the paths of the batch."""
+        options = self.ingest.options
+        known = {field.name for field in work.schema.schema if is_partition(field)}
+        new = [column for column in options.partition_columns if column not in known]
+        if not new:
+            return []
+        types = partition_types(self.spark, self.ingest)
+        return partition_fields(new, [file.path for file in work.full], types, infer=options.infer_column_types)
+
+    def _rescuing(self, work: Work, drifts: Mapping[str, Drift]) -> Work:
+        mode = self.ingest.options.schema_evolution_mode
+        if mode == "failOnNewColumns" or self.ingest.rescued_column is None:
+            raise stopped(next(iter(drifts.values())), self.ingest)
+        return work.rescuing(drifts.keys())
+
+    def _as_in_table(self, schema: StructType, current: SchemaVersion) -> StructType:
+        """New columns that the table has already (from another pipeline, or before a rollback) have its type."""
+        table = open_table(self.settings.table_root(self.ingest.table))
+        if table is None:
+            return schema
+        there = {f.name.lower(): f.dataType for f in StructType.fromJson(json.loads(table.schema().to_json()))}
+        known = set(current.schema.names)
+        return StructType(
+            [
+                field
+                if field.name in known
+                else StructField(field.name, there.get(field.name.lower(), field.dataType), metadata=field.metadata)
+                for field in schema
+            ]
+        )
+
+    # ---- what the files have that the schema lacks
+
+    def _drifts(self, work: Work) -> Iterator[Drift]:
+        names = set(work.schema.source.names)
+        for file in work.full:
+            for key, record in file.report.unknown.items():
+                yield Drift(file.path, key, record)
+            if self.ingest.options.format == "csv":
+                yield from (Drift(file.path, name) for name in file.report.shape if name not in names)
+        if self.ingest.options.format == "xml" and work.full:  # nothing less than reading them tells
+            for column in missing(infer_schema(self.spark, self.ingest, work.full), work.schema.source):
+                yield from (Drift(file.path, column) for file in work.full)
+        typed = [file for file in work.full if holds_its_schema(self.ingest, file)]
+        for seen, files in schema_groups(self.spark, self.ingest, typed):
+            for column in missing(seen, work.schema.source):
+                yield from (Drift(file.path, column) for file in files)
+
+    def _without_misfits(self, work: Work) -> Work:
+        """Without the Parquet files (and the like) that have a column of another type, where nothing can be rescued."""
+        if self.ingest.rescued_column is not None:
+            return work
+        source = work.schema.source
+        typed = [file for file in work.full if holds_its_schema(self.ingest, file)]
+        for seen, files in schema_groups(self.spark, self.ingest, typed):
+            wrong = [name for name, part in fit_columns(seen, source).items() if part.left is not None]
+            if not wrong:
+                continue
+            is_type, wanted = (schema[wrong[0]].dataType.simpleString() for schema in (seen, source))
+            for file in files:
+                work = work.without(file.path, f"column {wrong[0]!r} is {is_type}, the schema has {wanted}")
+        return work
+
+
+def stopped(drift: Drift, ingest: Ingest) -> SchemaDrift:
+    """The error for a column that the schema lacks."""
+    where = drift.path if drift.record is None else f"{drift.path}, line {drift.record}"
+    hint = (
+        "Add it to ingest.schema"
+        if ingest.schema_ddl
+        else f'Say what it is, options: cloudFiles.schemaHints: "{drift.column} string"'
+    )
+    return SchemaDrift(
+        f"{where}: {drift.column!r} is not in the schema. Nothing of this batch was loaded.",
+        remedy=f"{hint}; or have it rescued: cloudFiles.schemaEvolutionMode: rescue. Then run again.",
+        path=drift.path,
+        column=drift.column,
+        record=drift.record,
+    )
