@@ -79,6 +79,10 @@ faults: setup ## Kill real runs before and after every commit they make (40 minu
 properties: setup ## Window tables against another engine: hundreds of orders, slicings and crashes (an hour)
 	$(VENV)/bin/pytest -m slow tests/spark/test_window_properties.py
 
+.PHONY: corpus
+corpus: setup ## Damage valid files byte by byte, many thousands, against models in plain Python (half an hour)
+	SLUICE_CORPUS_FILES=400 SLUICE_CORPUS_ROUNDS=10 $(VENV)/bin/pytest tests/corpus
+
 .PHONY: lint
 lint: setup ## ruff and mypy, changing nothing
 	$(VENV)/bin/ruff check .

@@ -4,14 +4,20 @@ Whatever the damage: the run ends, each record is loaded or quarantined, the row
 good file beside the damaged ones is all there. A short slice runs in CI, `make corpus` runs the whole.
 """
 
+import csv
+import io
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.corpus.mutation import Mutation, mutated, mutations
-from tests.corpus.oracle import expected_json
+from tests.corpus.oracle import expected_json, expected_parquet
 from tests.spark.conftest import Landing, landing, pool, spark
 
 __all__ = ["landing", "pool", "spark"]
@@ -36,27 +42,86 @@ VALID_JSON = "".join(
 ).encode()
 
 
-@SETTINGS
-@given(BATCH)
-def test_json_lines(landing: Landing, batch: list[list[Mutation]]) -> None:
+VALID_ROWS = [(i, text, i / 4) for i, text in enumerate(["plain", 'quo"ted', "a,b", "two\nlines", "ünï", "7"])]
+
+
+def load(landing: Landing, files: Mapping[str, bytes], options: Mapping[str, Any]) -> Landing:
+    """All files in one batch of a new home."""
     landing = landing.fresh()
-    landing.configure({"cloudFiles.inferColumnTypes": False}, schema=DECLARED)
-    files = {f"{number}.json": mutated(VALID_JSON, steps) for number, steps in enumerate(batch)}
-    files["good.json"] = VALID_JSON
+    landing.configure({"cloudFiles.inferColumnTypes": False, **options}, schema=DECLARED)
     for name, content in files.items():
         landing.drop(name, content)
     landing.run()
-    accounts = landing.files()
-    rows = landing.rows("_source_file", "id", "s", "d")
+    return landing
+
+
+def rows_of(landing: Landing) -> dict[str, list[tuple[Any, ...]]]:
+    """What was loaded, by file."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for row in landing.rows("_source_file", "id", "s", "d"):
+        name = row["_source_file"].removeprefix("in/")
+        found.setdefault(name, []).append((row["id"], row["s"], row["d"]))
+    return found
+
+
+def same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
+    """Equal but for the order."""
+    return sorted(map(repr, one)) == sorted(map(repr, other))
+
+
+@SETTINGS
+@given(BATCH)
+def test_json_lines(landing: Landing, batch: list[list[Mutation]]) -> None:
+    files = {f"{number}.json": mutated(VALID_JSON, steps) for number, steps in enumerate(batch)}
+    files["good.json"] = VALID_JSON
+    landing = load(landing, files, {})
+    accounts, loaded = landing.files(), rows_of(landing)
     for name, content in files.items():
         expected = expected_json(content)
-        loaded = [(row["id"], row["s"], row["d"]) for row in rows if row["_source_file"] == f"in/{name}"]
-        account = accounts[name]
-        assert sorted(map(repr, loaded)) == sorted(map(repr, expected.rows)), (name, content)
-        assert (account["rows_loaded"] or 0, account["rows_quarantined"] or 0) == (
-            len(expected.rows),
-            expected.refused,
-        ), (
-            name,
-            content,
-        )
+        figures = (accounts[name]["rows_loaded"], accounts[name]["rows_quarantined"])
+        assert figures == (len(expected.rows), expected.refused), (name, content)
+        assert same(loaded.get(name, []), expected.rows), (name, content)
+
+
+@SETTINGS
+@given(BATCH)
+def test_csv_values_are_those_that_stand_in_the_file(landing: Landing, batch: list[list[Mutation]]) -> None:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(VALID_ROWS)
+    valid = b"id,s,d\n" + out.getvalue().encode()
+    body = {
+        f"{number}.csv": b"id,s,d\n" + mutated(out.getvalue().encode(), steps) for number, steps in enumerate(batch)
+    }
+    landing = load(landing, {**body, "good.csv": valid}, {"cloudFiles.format": "csv", "header": True})
+    accounts, loaded = landing.files(), rows_of(landing)
+    assert same(loaded["good.csv"], VALID_ROWS)
+    for name, content in body.items():
+        assert accounts[name]["status"] in ("loaded", "quarantined"), name
+        assert len(loaded.get(name, [])) == accounts[name]["rows_loaded"], name
+        text = content.decode("utf-8", "replace").replace('""', '"')
+        for _, value, _ in loaded.get(name, []):
+            assert value is None or value.replace("\r\n", "\n").replace("\r", "\n") in text.replace(
+                "\r\n", "\n"
+            ).replace("\r", "\n"), (name, content, value)
+
+
+@SETTINGS
+@given(BATCH)
+def test_parquet(landing: Landing, batch: list[list[Mutation]]) -> None:
+    out = io.BytesIO()
+    columns = {
+        "id": [row[0] for row in VALID_ROWS],
+        "s": [row[1] for row in VALID_ROWS],
+        "d": [row[2] for row in VALID_ROWS],
+    }
+    pq.write_table(pa.table(columns), out, compression="none")
+    files = {f"{number}.parquet": mutated(out.getvalue(), steps) for number, steps in enumerate(batch)}
+    landing = load(landing, {**files, "good.parquet": out.getvalue()}, {"cloudFiles.format": "parquet"})
+    accounts, loaded = landing.files(), rows_of(landing)
+    assert same(loaded["good.parquet"], VALID_ROWS)
+    for name, content in files.items():
+        expected = expected_parquet(content)
+        if accounts[name]["status"] == "loaded" and expected is not None:
+            assert len(loaded.get(name, [])) + accounts[name]["rows_quarantined"] == len(expected.rows), name
+        else:
+            assert accounts[name]["status"] == "quarantined", name
