@@ -75,11 +75,14 @@ class AttemptStore:
         """Note that Spark made no progress: the file being read by itself is the culprit, or the batch is to be
         isolated.
         """
+        self.note_end(batch, f"reading it did not end within {seconds:.0f} s")
+
+    def note_end(self, batch: int, reason: str) -> None:
+        """Note that Spark came to an end: the file being read by itself is the culprit, or the batch is isolated."""
         attempt = self.read(batch) or Attempt()
         if attempt.checking is None:
             self.write(batch, replace(attempt, isolate=True))
             return
-        reason = f"reading it did not end within {seconds:.0f} s"
         excluded = {**attempt.excluded, attempt.checking: reason}
         self.write(batch, replace(attempt, checking=None, excluded=excluded))
 

@@ -5,14 +5,22 @@ crashes a reader takes nothing else with it. Imports neither Spark nor Arrow for
 in a tenth of a second.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from include.probe.csv_files import probe_csv
 from include.probe.documents import probe_binary, probe_json_document, probe_whole_text, probe_xml
 from include.probe.records import JsonFindings, check_block
 from include.probe.report import FileReport, ProbeTask, Verdict
 from include.probe.spool import write_spool
-from include.probe.streams import BrokenFileError, SupersededError, blocks, is_plain, text_blocks, whole_lines
+from include.probe.streams import (
+    MAX_RECORD,
+    BrokenFileError,
+    SupersededError,
+    blocks,
+    is_plain,
+    text_blocks,
+    whole_lines,
+)
 
 __all__ = ["FileReport", "ProbeTask", "Verdict", "probe"]
 
@@ -38,16 +46,39 @@ def _probe_json(task: ProbeTask) -> FileReport:
         check_block(block, task.spec, findings)
         if task.keep:
             kept.append(block)
-    content = b"".join(kept) if task.keep and not findings.bad else None
-    spool = "" if content is not None else _plain_copy(task, ".json")
+    refused = {bad.record for bad in findings.bad}
+    content = b"".join(_other_lines(kept, refused)) if task.keep else None
+    spool = ""
+    if content is None and task.spool is not None and refused:
+        spool = write_spool(task.spool, ".json", _other_lines(whole_lines(_as_utf8(task)), refused))
+    elif content is None:
+        spool = _plain_copy(task, ".json")
     bad = tuple(findings.bad)
     return FileReport(task.path, "ok", "", findings.records, bad, findings.unknown, content=content, spool=spool)
+
+
+def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[bytes]:
+    """The lines less those with the refused numbers; blocks as they are where none is refused."""
+    if not refused:
+        yield from source
+        return
+    number = 0
+    for block in source:
+        for line in block.splitlines(keepends=True):
+            number += 1
+            if number not in refused:
+                yield line
 
 
 def _probe_text(task: ProbeTask) -> FileReport:
     if task.options.get("wholetext") == "true":
         return probe_whole_text(task)
-    count = sum(len(block.splitlines()) for block in whole_lines(_as_utf8(task)))
+    count = 0
+    for block in whole_lines(_as_utf8(task)):
+        lines = block.splitlines()
+        if len(block) > MAX_RECORD and max(map(len, lines)) > MAX_RECORD:
+            raise BrokenFileError(f"a line of more than {MAX_RECORD >> 20} MB")
+        count += len(lines)
     return FileReport(task.path, "ok", "", count, spool=_plain_copy(task, ".txt"))
 
 

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from include.config.field_metadata import PARTITION, SOURCE_NAME
+from include.probe.streams import MAX_RECORD
 
 JsonType = Any  # Spark's schema as JSON: a type name, or a mapping for struct, array and map
 Spec = Mapping[str, "Spec | None"]  # key -> what to check below it; None = any value, whatever its keys
@@ -25,6 +26,7 @@ Spec = Mapping[str, "Spec | None"]  # key -> what to check below it; None = any 
 # An empty key or object: no schema can be inferred for them.
 EMPTY_KEY, EMPTY_OBJECT = b'"":', re.compile(rb"\{\s*\}")
 QUOTE, COLON, SPACE, TAB = b'": \t'
+KEPT_OF_LONG = 1 << 16  # bytes of a line that is too long which the quarantine keeps
 BLANK = b" \t\r\n"  # a line of these alone is no record; of other white space it is one that is no JSON
 ESCAPED_NUL = b"\\u0000"
 _NESTED = (dict, list)
@@ -76,9 +78,14 @@ def check_block(block: bytes, spec: Spec | None, findings: JsonFindings) -> None
     """Check whole lines (ended as Hadoop's reader ends them: \\n, \\r or \\r\\n) and add what is found to `findings`.
 
     `spec` None means that no schema is known yet: the lines must be JSON objects without repeated keys, of any keys;
-    `unknown` then holds those for which none can be inferred.
+    `unknown` then holds those for which none can be inferred. A line that is longer than any that Spark is given is
+    refused; what is kept of it as `raw` is its beginning.
     """
     lines = block.splitlines()
+    if len(block) > MAX_RECORD and max(map(len, lines)) > MAX_RECORD:
+        _check_each(lines, findings.lines, spec, findings)
+        findings.lines += len(lines)
+        return
     decode = msgspec.json.decode
     first_line = findings.lines
     findings.lines += len(lines)
@@ -172,6 +179,10 @@ def _check_each(lines: list[bytes], first_line: int, spec: Spec | None, findings
         if not line.strip(BLANK):
             continue
         findings.records += 1
+        if len(line) > MAX_RECORD:
+            reason = f"has {len(line)} bytes; the most that are read are {MAX_RECORD}. Only its beginning is kept"
+            findings.bad.append(BadRecord(number, reason, line[:KEPT_OF_LONG]))
+            continue
         row, reason = _parse_strictly(line)
         unknown = [] if reason else _uninferable(row, "") if spec is None else _unknown_keys(row, spec, "")
         if not reason and ESCAPED_NUL in line and _has_nul_name(row, unknown, spec):
@@ -187,7 +198,7 @@ def _parse_strictly(line: bytes) -> tuple[object, str]:
     """The decoded line, and why it must not be loaded ("" if it may)."""
     try:
         row = msgspec.json.decode(line)
-        repeated = _repeated_key(line) if type(row) is dict else None
+        repeated = _repeated_key(line) if type(row) is dict and not _conserves(line, row) else None
     except UnicodeDecodeError as error:
         return None, f"not valid UTF-8: {error.reason} at byte {error.start + 1}"
     except RecursionError:
@@ -195,6 +206,12 @@ def _parse_strictly(line: bytes) -> tuple[object, str]:
     except msgspec.DecodeError as error:
         return None, f"not valid JSON: {_plain(str(error))}"
     return row, _why_refused(row, repeated)
+
+
+def _conserves(line: bytes, row: object) -> bool:
+    """`_conserves_keys` for one line."""
+    spaced = b'" :' in line or b'"\t:' in line
+    return not spaced and line.count(b'":') == _count_keys(row)
 
 
 def _why_refused(row: object, repeated: str | None) -> str:

@@ -29,6 +29,8 @@ MAGIC = {
     b"PK\x03\x04": ".zip",
 }
 WIDE = ("utf-16", "utf-16be", "utf-16le", "utf-32")
+MAX_RECORD = 32 << 20  # bytes: a longer line takes several times its size in each task of Spark, and the JVM with it
+MAX_CARRY = 1 << 30  # bytes without a line's end that are held in memory
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -202,6 +204,8 @@ def whole_lines(source: Iterator[bytes]) -> Iterator[bytes]:
         cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
         if not cut:
             carry.append(block)
+            if sum(map(len, carry)) > MAX_CARRY:
+                raise BrokenFileError(f"a line of more than {MAX_CARRY >> 20} MB")
             continue
         yield b"".join((*carry, block[:cut]))
         carry = [block[cut:]]

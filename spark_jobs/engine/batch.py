@@ -46,7 +46,7 @@ from spark_jobs.engine.readers import BatchFile, read_files, spark_names
 from spark_jobs.engine.schemas import SchemaStore, SchemaVersion
 from spark_jobs.engine.target import MISFIT, Target
 from spark_jobs.engine.warmup import LogWarmer
-from spark_jobs.engine.watchdog import Watchdog
+from spark_jobs.engine.watchdog import Watchdog, restart_if_dead
 from spark_jobs.engine.work import Work, decisions, refusals, under_policy
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,7 @@ class BatchLoader:
             try:
                 return self._look_and_commit(planned, attempt)
             except (Py4JJavaError, PySparkException) as error:
+                restart_if_dead(self.spark, lambda: self.attempts.note_end(planned.batch, "reading it ended Spark"))
                 if isinstance(error, AnalysisException) and error.getCondition() == "PATH_NOT_FOUND":
                     log.warning("batch %d: a file vanished while it was loaded; looking again", planned.batch)
                 elif attempt.isolate:

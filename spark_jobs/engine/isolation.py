@@ -14,6 +14,7 @@ from pyspark.sql.types import StructType
 from include.config.pipeline import Ingest
 from include.ledger.attempts import Attempt, AttemptStore
 from spark_jobs.engine.readers import BatchFile, infer_schema, read_files
+from spark_jobs.engine.watchdog import restart_if_dead
 
 
 class Isolation:
@@ -33,7 +34,11 @@ class Isolation:
                 continue
             attempt = replace(attempt, checking=file.path)
             self._attempts.write(batch, attempt)
-            if reason := self._failure(file):
+            reason = self._failure(file)
+            if reason:
+                restart_if_dead(
+                    self._spark, lambda: self._attempts.note_end(batch, "reading it ended the Spark session")
+                )
                 unreadable[file.path] = reason
                 attempt = replace(attempt, checking=None)
             else:

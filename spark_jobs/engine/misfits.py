@@ -175,12 +175,9 @@ def _unfitting(file: BatchFile, raws: Sequence[str], schema: StructType, ingest:
 
 def _numbered(file: BatchFile, raws: Sequence[str]) -> Iterator[tuple[int | None, str]]:
     """The raw records with their line numbers; None where a record is no single line (multiLine, encodings)."""
-    if file.report.spool:  # the copy's line numbers would mislead
-        yield from ((None, raw) for raw in raws)
-        return
     wanted = Counter(raws)
     number = 0
-    for block in whole_lines(blocks(file.planned)):
+    for block in whole_lines(blocks(file.planned)):  # not of a clean copy, whose numbers would mislead
         for line in block.splitlines():
             number += 1
             text = line.decode("utf-8", "replace")

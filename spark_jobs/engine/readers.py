@@ -157,15 +157,15 @@ def _read_json(
     rescue = [file for file in files if file.rescue]
     if rescue:
         yield rescued_json(_lines(spark, rescue), schema, options)
-    files = [file for file in files if not file.rescue]
-    clean = [file for file in files if not file.report.bad and file.report.content is None]
+    whole = [file for file in files if file.report.content is None and not file.rescue]
+    clean = [file for file in whole if file.report.spool or not file.report.bad]
+    dirty = [file for file in whole if file.report.bad and not file.report.spool]
     if clean:
         reader = spark.read.format("json").options(**options).schema(_with_corrupt(schema))
         yield _shaped(load_named(reader, clean), schema)
-    small = [file for file in files if file.report.content]
+    small = [file for file in files if file.report.content and not file.rescue]
     if small:
         yield _kept_lines(spark, small).select(parsed.alias("r"), FILE).select("r.*", FILE)
-    dirty = [file for file in files if file.report.bad]
     if dirty:
         yield _lines(spark, dirty).select(parsed.alias("r"), FILE).select("r.*", FILE)
 

@@ -19,6 +19,19 @@ DEFAULT_SECONDS = 300.0  # a task reads at most 128 MB; the slowest reader seen 
 POLL_SECONDS = 1.0
 
 
+def restart_if_dead(spark: SparkSession, note: Callable[[], None]) -> None:
+    """End the job, to be started again, where its Spark session is: a file has taken it along (out of memory).
+
+    Nothing that fails in a dead session says anything about the file that is read then.
+    """
+    context = spark._jsc.sc()
+    if not context.isStopped():
+        return
+    log.error("Spark has stopped: starting again, to find the file that stops it")
+    note()
+    spark._jvm.java.lang.Runtime.getRuntime().halt(RESTART)  # type: ignore[union-attr]
+
+
 class Watchdog:
     """While it is entered: if no Spark task ends for the hang timeout although a stage is active, the JVM is halted.
 
