@@ -116,8 +116,8 @@ def _print_preview(look: "Preview", limit: int) -> None:
     """What is in the files, where there is anything to say."""
     if look.records:
         print_line(f"In them: {look.records:,} records, {look.refused_records:,} of which will be quarantined.")
-    broken = [{"path": path, "reason": reason} for path, reason in look.broken_files]
-    print_rows(broken, {"broken file": "path", "reason": "reason"}, limit=limit)
+    errors = [asdict(error) for error in look.errors]
+    print_rows(errors, {"error in": "path", "line": "record", "reason": "reason"}, limit=limit)
     drift = [asdict(found) for found in look.drift]
     print_rows(drift, {"drift in": "path", "column": "column", "line": "record", "it is": "outcome"}, limit=limit)
     if look.outcome == "stops":

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from include.probe.delimited import ESCAPED_BYTE, Dialect, Grammar, Record, clean_lines, non_blank, split
+from include.probe.delimited import ESCAPED_BYTE, TRIMMED_TEXT, Dialect, Grammar, Record, clean_lines, non_blank, split
 from include.probe.records import BadRecord
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import write_spool
@@ -12,6 +13,7 @@ from include.probe.streams import BrokenFileError, blocks, is_plain, is_wide, te
 MAX_HEADER = 1 << 20  # characters: a longer first line is no header
 MAX_COLUMNS = 20480  # Spark's default of `maxColumns`, above which its parser throws the whole task away
 CHUNK = 4 << 20  # characters of text that are cut into records at a time
+STEP = 1 << 14  # characters of lines that are looked at all at once
 LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be seen
 
 
@@ -106,6 +108,34 @@ def _positions(width: int) -> tuple[str, ...]:
     return tuple(f"_c{i}" for i in range(width))
 
 
+@dataclass(frozen=True)
+class Clean:
+    """Whole lines that are a record each, or blank."""
+
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines without their ends."""
+        return self.text.replace("\r\n", "\n").split("\n")
+
+    @property
+    def records(self) -> int:
+        """How many of the lines are not blank."""
+        return sum(1 for line in self.lines if line.strip(TRIMMED_TEXT))
+
+    def is_sure(self, dialect: Dialect, header: Record | None) -> bool:
+        """True only if no record has to be looked at by itself."""
+        if dialect.comment or not dialect.quote or self.text.count("\r") != self.text.count("\r\n"):
+            return False
+        pattern = clean_lines(dialect)
+        if pattern is None or "\0" in self.text or ESCAPED_BYTE.search(self.text):
+            return False
+        if dialect.has_header and header is not None and header.raw in self.lines:
+            return False
+        return dialect.quote not in self.text or pattern.match(self.text.encode(dialect.encoding)) is not None
+
+
 class _Cut:
     """The records of a file that is not clean, one by one."""
 
@@ -121,6 +151,10 @@ class _Cut:
     def good(self) -> Iterator[str]:
         """The raw text of each record that may be loaded; what is refused is in `bad`."""
         for record in self._split():
+            if isinstance(record, Clean):
+                self.records += record.records
+                yield record.text.removesuffix("\n")
+                continue
             if self.header is None:
                 self.header = record
                 if self._dialect.has_header:
@@ -140,31 +174,50 @@ class _Cut:
             self.multiline |= record.multiline
             yield record.raw
 
-    def _split(self) -> Iterator[Record]:
+    def _split(self) -> Iterator[Record | Clean]:
         """Records out of a window on the text that is moved on before a record could end beyond it."""
         source = text_blocks(self._task.planned, self._dialect.encoding)
         window, number, at_end = "", 1, False
         while window or not at_end:
             while not at_end and len(window) < CHUNK + LOOKAHEAD:
-                piece = next(source, None)
-                at_end = piece is None
-                window += piece or ""
+                more = next(source, None)
+                at_end = more is None
+                window += more or ""
             done = 0
-            header = self.header.raw if self.header and self._dialect.has_header else None
-            width = len(self.shape) or None
-            for record, number_after, end in split(window, self._dialect, header, width, number):
-                if not at_end and end > CHUNK:
-                    break
+            for piece, number_after, end in self._window(window, number, at_end):
                 done, number = end, number_after
-                if record is not None:
-                    yield record
-                    if self.header is record:
-                        break  # from here on the header and its width are known
+                if piece is not None:
+                    yield piece
             if not done and at_end:
                 return
-            if not done and len(window) >= CHUNK + LOOKAHEAD:
+            if not done:
                 raise BrokenFileError(f"line {number} has more than {CHUNK} characters")
             window = window[done:]
+
+    def _window(self, window: str, number: int, at_end: bool) -> Iterator[tuple[Record | Clean | None, int, int]]:
+        """The pieces of a window that certainly end in it."""
+        done = 0
+        while done < len(window) and (at_end or done < CHUNK):
+            before = done
+            for piece, number_after, end in self._pieces(window, done, number):
+                if not at_end and end > CHUNK + LOOKAHEAD // 2:
+                    return
+                done, number = end, number_after
+                yield piece, number, done
+                if self.header is piece or done - before >= STEP:
+                    break  # the header is known now, or the lines that follow may be clean again
+            if done == before:
+                return
+
+    def _pieces(self, window: str, at: int, number: int) -> Iterator[tuple[Record | Clean | None, int, int]]:
+        """Clean lines all at once where the next ones are, else records; each with the next line's number and place."""
+        end = window.rfind("\n", at, at + STEP) + 1
+        clean = Clean(window[at:end])
+        if end and self.shape and clean.is_sure(self._dialect, self.header):
+            yield clean, number + clean.text.count("\n"), end
+            return
+        header = self.header.raw if self.header and self._dialect.has_header else None
+        yield from split(window, self._dialect, header, len(self.shape) or None, number, at)
 
 
 def _cut(task: ProbeTask, dialect: Dialect) -> FileReport:

@@ -9,6 +9,7 @@ file's own separator, quote and escape.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 SPAN = 1 << 16  # characters that a record with quoted line breaks may have
 TRIMMED = bytes(range(33))  # what Java's trim() cuts: a line of these alone is no record to Spark
@@ -111,6 +112,7 @@ class Grammar:
         return found
 
 
+@cache
 def clean_lines(dialect: Dialect) -> re.Pattern[bytes] | None:
     """Matches, from its start to its end, a block of lines whose quotes are all in order and within their lines.
 
@@ -133,14 +135,14 @@ def clean_lines(dialect: Dialect) -> re.Pattern[bytes] | None:
 
 
 def split(
-    text: str, dialect: Dialect, header: str | None, width: int | None, first_line: int
+    text: str, dialect: Dialect, header: str | None, width: int | None, first_line: int, at: int = 0
 ) -> Iterator[tuple[Record | None, int, int]]:
-    """Cut text into records (None for a line that is none), each with the next one's line number and place in `text`.
+    """Cut text from `at` on into records, None for a line that is none; each with the next one's line and place.
 
     `header` is the header's raw text, so that its repetition is seen. A record that cannot be read costs its first
     line only: the next line is taken for a record again.
     """
-    grammar, at, number = Grammar(dialect), 0, first_line
+    grammar, number = Grammar(dialect), first_line
     while at < len(text):
         line = LINE.match(text, at)
         if line is None or not line[0]:

@@ -31,9 +31,19 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class PlannedError:
+    """A record, or a whole file where `record` is None, that the load will refuse, and why."""
+
+    path: str
+    record: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Preview:
     """What is in the files: records (where they can be counted without Spark), those to be refused, and drift.
 
+    `errors` names each that is refused, as far as that is seen without Spark: values of another type are not.
     `schema_version` is None before the first load, when any column is welcome. `outcome` is what the load will do.
     """
 
@@ -41,6 +51,7 @@ class Preview:
     records: int = 0
     refused_records: int = 0
     broken_files: tuple[tuple[str, str], ...] = ()
+    errors: tuple[PlannedError, ...] = ()
     drift: tuple[Drift, ...] = field(default=())
 
     @property
@@ -69,8 +80,15 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         records=sum(report.records or 0 for report in reports),
         refused_records=sum(len(report.bad) for report in reports),
         broken_files=tuple((report.path, report.reason) for report in reports if report.verdict == "broken"),
+        errors=tuple(error for report in reports for error in _errors(report)),
         drift=tuple(found for report in reports for found in _drift(report, pipeline.ingestion(), spec, hinted)),
     )
+
+
+def _errors(report: FileReport) -> list[PlannedError]:
+    if report.verdict == "broken":
+        return [PlannedError(report.path, None, report.reason)]
+    return [PlannedError(report.path, bad.record, bad.reason) for bad in report.bad]
 
 
 def outcome_of(ingest: Ingest, spec: Spec, column: str) -> DriftOutcome:
