@@ -8,7 +8,7 @@ from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.submit.failures import clear_failure, failure_of, failure_report, read_failure, write_failure
-from include.submit.restart import MAX_RESTARTS, RESTART, RestartLoop, until_done
+from include.submit.restart import MAX_RESTARTS, RESTART, SPARK_DIED, RestartLoop, until_done
 
 RUN = "manual__2026-01-01T00:00:00.123456+00:00_a/b"
 
@@ -62,3 +62,9 @@ def test_a_job_that_asks_for_it_is_started_again(restarts: int) -> None:
 def test_a_job_that_asks_for_ever_is_stopped() -> None:
     with pytest.raises(RestartLoop):
         until_done(lambda: RESTART)
+
+
+@pytest.mark.parametrize("code", SPARK_DIED)
+def test_a_spark_that_died_of_a_file_is_started_again(code: int) -> None:
+    answers = iter([code, code, 0])
+    assert until_done(lambda: next(answers)) == 0

@@ -1,0 +1,77 @@
+"""CSV as the probe cuts it, against Python's own reader."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from include.probe import csv_files
+from include.probe.probe import ProbeTask, probe
+from include.probe.report import FileReport
+from include.probe.streams import Planned
+
+fields = st.one_of(st.integers(0, 99).map(str), st.text(st.sampled_from('ab",\n é;'), max_size=6), st.just(""))
+tables = st.lists(st.tuples(fields, fields, fields), min_size=1, max_size=40)
+
+
+def look(folder: Path, content: bytes, **options: str) -> FileReport:
+    """The report on a file with that content."""
+    file = folder / "a.csv"
+    file.write_bytes(content)
+    status = file.stat()
+    planned = Planned(str(file), status.st_size, status.st_mtime_ns // 1000)
+    return probe(ProbeTask("a.csv", planned, "csv", None, {"header": "true", **options}, spool=str(folder / "spool")))
+
+
+def records(report: FileReport, content: bytes) -> list[list[str]]:
+    """What a plain reader makes of what Spark is given, without the header."""
+    text = Path(report.spool).read_bytes() if report.spool else content
+    rows = csv.reader(io.StringIO(text.decode(), newline=""))
+    return [row for row in rows if row and any(map(str.strip, row))][1:]
+
+
+@pytest.mark.parametrize("step", [10, 1 << 14])
+@given(tables, st.sampled_from(["\n", "\r\n"]))
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
+def test_every_valid_file_is_read_whole_whatever_the_blocks(
+    tmp_path_factory: pytest.TempPathFactory, step: int, rows: list[tuple[str, str, str]], ending: str
+) -> None:
+    out = io.StringIO()
+    csv.writer(out, lineterminator=ending, quoting=csv.QUOTE_ALL).writerows([("x", "y", "z"), *rows])
+    content = out.getvalue().encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_files, "STEP", step)
+        report = look(tmp_path_factory.mktemp("csv"), content)
+    assert (report.verdict, report.records, report.bad) == ("ok", len(rows), ())
+    assert records(report, content) == [list(row) for row in rows if any(map(str.strip, row))]
+
+
+@given(
+    st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\0", b"\xff", b'""', b"1"]), max_size=40).map(b"".join)
+)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=300)
+def test_each_record_of_any_bytes_is_either_kept_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, body: bytes
+) -> None:
+    report = look(tmp_path_factory.mktemp("csv"), b"x,y\n" + body + b"\n7,good\n")
+    kept = Path(report.spool).read_bytes() if report.spool else b""
+    assert report.verdict == "ok"
+    assert report.records is not None
+    if report.spool:
+        assert b"\0" not in kept
+        kept.decode()
+        assert kept.endswith(b"7,good\n") or report.bad, "a quote that is open may take the last line along"
+
+
+def test_a_header_that_cannot_be_read_refuses_the_file_with_its_records(tmp_path: Path) -> None:
+    report = look(tmp_path, b'x,"y\n1,2\n3,4\n')
+    assert (report.verdict, report.records) == ("broken", 2)
+
+
+def test_wide_encodings_are_copied_to_utf_8(tmp_path: Path) -> None:
+    report = look(tmp_path, "x,y\n1,é\n".encode("utf-16"), encoding="UTF-16")
+    assert (report.records, Path(report.spool).read_text()) == (1, "x,y\n1,é\n")
+    assert report.options["encoding"] == "UTF-8"
