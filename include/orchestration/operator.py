@@ -42,7 +42,7 @@ class GuardedSparkSubmitHook(SparkSubmitHook):
         self._secrets = secrets
 
     def _get_spark_binary_path(self) -> list[str]:
-        return [*guard(self._job.lock_file), *submit_binary(self._secrets)]
+        return [*guard(self._job.lock_file, *self._job.more_locks), *submit_binary(self._secrets)]
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Run the job to its end; its environment and properties file go to its process only.

@@ -31,6 +31,13 @@ ingest:
   table: bronze.{name}
   options: {{cloudFiles.format: json, cloudFiles.inferColumnTypes: true}}
 """
+STATEMENTS = """
+name: copied
+copy_into:
+  - COPY INTO bronze.copied FROM 'copied' FILEFORMAT = JSON COPY_OPTIONS ('mergeSchema' = 'true')
+  - COPY INTO bronze.copied_too FROM (SELECT id + 1 AS next FROM 'copied') FILEFORMAT = JSON
+    COPY_OPTIONS ('mergeSchema' = 'true')
+"""
 NAMES = ("rides", "absent", "stopped")
 
 
@@ -43,7 +50,9 @@ def home(airflow_home: Path, airflow_database: None) -> Iterator[Path]:
     (airflow_home / "dags" / "pipelines.py").write_text(DAG_FILE.format(folder=str(pipelines)))
     for name in NAMES:
         (pipelines / f"{name}.yaml").write_text(PIPELINE.format(name=name))
+    (pipelines / "copied.yaml").write_text(STATEMENTS)
     (folder / "landing" / "rides").mkdir(parents=True)
+    (folder / "landing" / "copied").mkdir()
     (folder / "landing" / "stopped").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLUICE_HOME", str(folder))
@@ -93,6 +102,21 @@ def test_a_run_loads_what_landed_and_the_next_run_nothing(home: Path, airflow_ho
     assert _states(second) == {"discover": "success", "load": "skipped", "publish": "success"}
     assert _result(second)["status"] == "nothing_new"
     assert len(_events("bronze.rides")) == 1  # nobody is woken by a run that changed nothing
+
+
+@pytest.mark.timeout(300)
+def test_copy_into_statements_run_as_a_dag_of_the_same_shape(home: Path, airflow_home: Path) -> None:
+    (home / "landing" / "copied" / "a.json").write_text('{"id": 1}\n{"id": 2}\n')
+    dag = _dag(airflow_home, "copied")
+    first = dag.test()
+    assert _states(first) == {"discover": "success", "load": "success", "publish": "success"}
+    assert (_result(first)["status"], _result(first)["rows"]["loaded"]) == ("loaded", 4)
+    too = DeltaTable(home / "warehouse" / "bronze" / "copied_too").to_pyarrow_table()
+    assert sorted(too["next"].to_pylist()) == [2, 3]
+    assert [len(_events(table)) for table in ("bronze.copied", "bronze.copied_too")] == [1, 1]
+    second = dag.test()
+    assert _states(second) == {"discover": "success", "load": "skipped", "publish": "success"}
+    assert _result(second)["status"] == "nothing_new"
 
 
 @pytest.mark.timeout(120)

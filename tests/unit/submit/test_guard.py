@@ -138,3 +138,17 @@ def test_a_machine_without_the_tools_is_told_which(
     assert raised.value.exit_code is ExitCode.CONFIG
     assert "no `setpriv`" in raised.value.message
     assert "--no-fork" in raised.value.message
+
+
+def test_a_job_of_two_tables_holds_both_locks_or_starts_nothing(holder: Guarded, tmp_path: Path) -> None:
+    other = tmp_path / "locks" / "bronze__other.lock"
+    started = tmp_path / "started"
+    for locks in ((holder.lock, other), (other, holder.lock)):
+        refused = subprocess.run([*guard(*locks), "touch", str(started)], check=False)
+        assert (refused.returncode, started.exists()) == (ExitCode.LOCKED, False)
+    holder.parent.kill()
+    holder.parent.wait()
+    assert _until(lambda: _try(holder.lock) == 0, SECONDS)
+    nested = subprocess.run([*guard(other, holder.lock), *guard(other), "true"], check=False)
+    assert nested.returncode == ExitCode.LOCKED  # the outer guard holds `other`
+    assert subprocess.run([*guard(other, holder.lock), "true"], check=False).returncode == 0
