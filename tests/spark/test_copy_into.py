@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, Field, Schema
+from pyarrow import orc
 from pyspark.sql import SparkSession
 
 from include.config.errors import DataRefused
@@ -406,3 +407,28 @@ def test_the_notebooks_function_returns_databricks_columns(copy: Copy) -> None:
     ]
     again = copy_into(copy.spark, sql, {"source": "in"}, settings=copy.settings)
     assert again.collect()[0]["num_affected_rows"] == 0
+
+
+def _orc(copy: Copy) -> None:
+    orc.write_table(pa.table({"id": [1, 2]}), copy.drop("in/a.orc", b""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "select", "rows"),
+    [
+        ("TEXT", "one\ntwo\n", "value AS id", [{"id": "one"}, {"id": "two"}]),
+        ("XML", "<all><r><id>1</id></r><r><id>2</id></r></all>", "id", [{"id": 1}, {"id": 2}]),
+        ("BINARYFILE", b"\x00\x01", "length AS id", [{"id": 2}]),
+        ("ORC", None, "id", [{"id": 1}, {"id": 2}]),
+    ],
+)
+def test_every_other_format(
+    copy: Copy, kind: str, content: str | bytes | None, select: str, rows: list[dict[str, Any]]
+) -> None:
+    copy.drop("in/a", content) if content is not None else _orc(copy)
+    tag = "FORMAT_OPTIONS ('rowTag' = 'r')" if kind == "XML" else ""
+    sql = f"COPY INTO bronze.t FROM (SELECT {select}, _metadata.file_path AS f FROM 'in') FILEFORMAT = {kind} {tag}"
+    assert copy.run(f"{sql} {MERGE}").num_affected_rows == len(rows)
+    assert copy.rows("id") == rows
+    [path] = {row["f"] for row in copy.rows("f")}
+    assert path.startswith(f"file:{copy.landing}/in/a")

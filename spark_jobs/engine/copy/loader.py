@@ -38,7 +38,7 @@ from include.ledger.versions import PlannedBatch
 from include.probe.spool import clear_spool
 from include.probe.workers import ProbePool
 from include.submit.failures import Failure, failure_of
-from spark_jobs.engine.copy.prepare import Preparation, target_schema, told
+from spark_jobs.engine.copy.prepare import Preparation, first_line, target_schema, told
 from spark_jobs.engine.copy.shape import Shaped
 from spark_jobs.engine.copy.source import with_origin
 from spark_jobs.engine.frames import FILE, quoted
@@ -145,12 +145,19 @@ class _Batch:
         preparation = Preparation(loader.spark, loader.settings, loader.pool, statement, target)
         try:
             return self._load(preparation, isolate)
+        except (Py4JJavaError, PySparkException) as error:
+            if isolate or told(error) is not error or any(mark in str(error) for mark in LOST_RACE):
+                raise
+            log.warning(
+                "batch %d: reading each file by itself, because: %s", self.planned.batch, first_line(str(error))
+            )
+            return self._load(preparation, isolate=True)
         finally:
             clear_spool(preparation.spool)
 
     def _load(self, preparation: Preparation, isolate: bool) -> list[FileOutcome]:
         loader = self.loader
-        work = preparation.look(self.planned)
+        work = preparation.look(self.planned, thorough=isolate)
         attempt = loader.attempts.read(self.planned.batch)
         if isolate and attempt is not None:
             work = preparation.isolated(work, attempt, loader.attempts, None)

@@ -64,10 +64,11 @@ class Preparation:
         # Clean copies of files that Spark cannot be given as they are; whoever prepares deletes them in the end.
         self.spool = self.settings.state_root(".copies", uuid.uuid4().hex)
 
-    def look(self, planned: PlannedBatch) -> Work:
+    def look(self, planned: PlannedBatch, *, thorough: bool = False) -> Work:
         """The files as a probe finds them: readable ones, and those left out with the reason."""
         ingest = self.statement.ingest
-        reports = self.pool.map(probe_tasks(self.settings, ingest, planned.files, self._spec(), self.spool))
+        tasks = probe_tasks(self.settings, ingest, planned.files, self._spec(), self.spool, thorough=thorough)
+        reports = self.pool.map(tasks)
         files = [
             BatchFile(file.path, file.version, planned_file(self.settings, file), report)
             for file, report in zip(planned.files, reports, strict=True)

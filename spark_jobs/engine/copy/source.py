@@ -1,6 +1,7 @@
 """What the files of a statement are read as: the schema for Spark's readers, and `_metadata` for a SELECT."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -16,6 +17,8 @@ from spark_jobs.engine.readers import BatchFile, infer_schema, spark_names
 from spark_jobs.engine.schemas import RESERVED
 
 METADATA = "_metadata"
+# Formats whose files say what type a column has, or have no choice of it.
+TYPED = ("parquet", "orc", "avro", "text", "binaryFile")
 
 
 def source_schema(
@@ -27,7 +30,7 @@ def source_schema(
         LoadRefused: no column can be found in the files.
     """
     ingest, kind = statement.ingest, statement.ingest.options.format
-    if target is None or statement.select is not None or kind in ("parquet", "text"):
+    if target is None or statement.select is not None or kind in TYPED:
         return _found(statement, infer_schema(spark, ingest, files), files)
     if kind == "json" and not any(file.report.unknown for file in files):
         return StructType([field for field in target if not _filled_by_others(field)])
@@ -100,13 +103,14 @@ def with_metadata(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFi
     names = [file.uri.rstrip("/").rpartition("/")[2] for file in planned]
     columns = {
         "__sluice_uri": pa.array(spark_names(spark, files), pa.string()),
+        "file_path": pa.array(spark_names(spark, [_itself(file) for file in files]), pa.string()),
         "file_name": pa.array(names, pa.string()),
         "file_size": pa.array([file.size for file in planned], pa.int64()),
         "file_modification_time": pa.array([file.modified_at for file in planned], pa.timestamp("us", "UTC")),
     }
     facts = spark.createDataFrame(pa.table(columns))
     fields = [
-        F.col("__sluice_uri").alias("file_path"),
+        F.col("file_path"),
         F.col("file_name"),
         F.col("file_size"),
         F.lit(0).cast("bigint").alias("file_block_start"),
@@ -116,6 +120,11 @@ def with_metadata(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFi
     facts = facts.select("__sluice_uri", F.struct(*fields).alias(METADATA))
     joined = frame.join(F.broadcast(facts), frame[FILE] == facts["__sluice_uri"], how="left")
     return joined.drop("__sluice_uri")
+
+
+def _itself(file: BatchFile) -> BatchFile:
+    """The file, also where a clean copy of it is read."""
+    return replace(file, report=replace(file.report, spool=""))
 
 
 def with_origin(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFile], planned_at: int) -> DataFrame:
