@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable, Field, Schema
+from deltalake.schema import PrimitiveType
 
 from include.cli.main import main
 
@@ -20,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _table(home: Path) -> None:
-    DeltaTable.create(str(home / "warehouse" / "bronze" / "t"), Schema([Field("id", "long")]))
+    DeltaTable.create(str(home / "warehouse" / "bronze" / "t"), Schema([Field("id", PrimitiveType("long"))]))
 
 
 def test_nothing_new_is_three_zeros_without_a_jvm(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
