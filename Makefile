@@ -77,7 +77,7 @@ faults: setup ## Kill real runs before and after every commit they make (40 minu
 
 .PHONY: properties
 properties: setup ## Window tables against another engine: hundreds of orders, slicings and crashes (an hour)
-	$(VENV)/bin/pytest -m slow tests/spark/test_window_properties.py
+	$(VENV)/bin/pytest -m slow tests/spark/test_window_properties.py tests/spark/test_windows.py tests/spark/test_stream_join.py
 
 .PHONY: corpus
 corpus: setup ## Damage valid files byte by byte, many thousands, against models in plain Python (half an hour)

@@ -42,9 +42,7 @@ def unavailable(pipeline: Pipeline) -> Iterator[tuple[Loc, str]]:
 
 def _of_steps(transform: Transform) -> Iterator[tuple[Loc, str]]:
     for number, step in enumerate(transform.steps):
-        if step.stream_join is not None:
-            yield ("transform", "steps", number, "stream_join"), "is not executed yet"
-        elif step.kind in NOT_BEFORE_STREAM_JOIN and transform.steps[-1].stream_join is not None:
+        if step.kind in NOT_BEFORE_STREAM_JOIN and transform.steps[-1].stream_join is not None:
             what = "before a stream_join is not executed yet: give it a pipeline of its own"
             yield ("transform", "steps", number, step.kind), what
 

@@ -78,7 +78,7 @@ def test_merged_table_equals_the_batch_query_whatever_the_slicing_lateness_and_r
     assert len(lake.rows("k", table=f"{lake.home}/state/p/late")) == sum(row["at"] is None for row in rows)
 
 
-@pytest.mark.parametrize("kind", WINDOWS)
+@pytest.mark.parametrize("kind", ["tumbling", "session", pytest.param("sliding", marks=pytest.mark.slow)])
 def test_rows_that_were_replaced_upstream_are_replaced_in_the_windows(lake: Lake, kind: str) -> None:
     rows = events(seed=3, count=60)
     configure(lake, kind)

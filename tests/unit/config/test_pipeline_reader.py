@@ -216,7 +216,8 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
 @pytest.mark.parametrize(
     "section",
     [
-        "transform: {source: a.b, table: c.d, steps: [{stream_join: {table: e.f, on: [a], time: t, other_time: u}}]}",
+        "transform: {source: a.b, table: c.d, steps: [{deduplicate: {keys: [a]}}, "
+        "{stream_join: {table: e.f, on: [a], time: t, other_time: u}}]}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: json, allowComments: true}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, lineSep: ';'}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv,"
