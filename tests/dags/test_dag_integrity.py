@@ -99,8 +99,15 @@ def test_the_table_is_the_outlet(dag: DAG, pipeline: Pipeline) -> None:
 
 def test_the_page_tells_the_source_and_the_table(dag: DAG, pipeline: Pipeline) -> None:
     assert dag.doc_md is not None
-    assert pipeline.ingestion().table in dag.doc_md
-    assert load_settings().source_root(pipeline.ingestion().source) in dag.doc_md
+    settings = load_settings()
+    sources = {
+        "ingest": lambda: [settings.source_root(pipeline.ingestion().source)],
+        "transform": lambda: [pipeline.transformation().source],
+        "copy_into": lambda: [statement.source for statement in pipeline.statements()],
+        "cache": lambda: [pipeline.caching().table],
+    }[pipeline.section]()
+    for name in (*sources, *pipeline.targets):
+        assert name in dag.doc_md
 
 
 def test_what_the_load_starts_exists_and_is_text(pipeline: Pipeline) -> None:
