@@ -6,21 +6,17 @@ statement would load.
 
 import argparse
 import json
-import logging
 import sys
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from include.config.errors import SluiceError
-from include.config.exit_codes import ExitCode
 from include.config.reader import load_pipeline
 from include.config.settings import Settings, load_settings
 from include.copy_into.results import rejection_of
 from include.copy_into.state import STATE, TableState
 from include.copy_into.statement import CopyInto, read_statement
 from include.probe.workers import ProbePool
-from include.submit.failures import failure_of, write_failure
+from spark_jobs.engine.entry import reported, start_logging
 from spark_jobs.engine.session import build_session
 
 
@@ -33,20 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run-id", required=True)
     parser.add_argument("--validate", type=Path, help="write what the first statement would load to this file")
     args = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    start_logging()
     settings = load_settings()
     name, statements = _statements(args.pipeline, args.statement)
-    try:
-        _work(name, statements, settings, args.run_id, args.validate)
-    except BaseException as error:  # noqa: BLE001  whatever it is, it is reported before the process ends
-        failure = failure_of(error)
-        write_failure(settings, name, args.run_id, failure)
-        if not isinstance(error, SluiceError):
-            traceback.print_exception(error)
-        sys.stderr.write(f"{failure}\n")
-        return failure.exit_code
-    return ExitCode.OK
+    return reported(settings, name, args.run_id, lambda: _work(name, statements, settings, args.run_id, args.validate))
 
 
 def _statements(pipeline: str | None, file: Path | None) -> tuple[str, tuple[CopyInto, ...]]:

@@ -4,20 +4,14 @@ Half of a small run is start-up, so what need not wait for the JVM does not: the
 pipeline file and the probe's worker processes are got ready while the JVM makes the Spark session.
 """
 
-import argparse
-import logging
 import sys
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from include.config.errors import SluiceError
-from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
-from include.config.reader import load_pipeline
-from include.config.settings import Settings, load_settings
+from include.config.settings import Settings
 from include.probe.workers import ProbePool
-from include.submit.failures import failure_of, write_failure
+from spark_jobs.engine.entry import pipeline_job
 from spark_jobs.engine.session import build_session
 
 if TYPE_CHECKING:
@@ -26,21 +20,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the job and return its exit code (include.config.exit_codes)."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pipeline", required=True, help="name or path of a pipeline file")
-    parser.add_argument("--run-id", required=True)
-    args = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("py4j").setLevel(
-        logging.CRITICAL
-    )  # it logs each exception of foreachBatch, which is raised below
-    settings = load_settings()
-    pipeline = load_pipeline(args.pipeline)
-    try:
-        load(pipeline, settings, args.run_id)
-    except BaseException as error:  # noqa: BLE001  whatever it is, it is reported before the process ends
-        return _failed(settings, pipeline, args.run_id, error)
-    return ExitCode.OK
+    return pipeline_job(__doc__, arguments, load)
 
 
 def load(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
@@ -74,15 +54,6 @@ def _prepare(pool: ProbePool, settings: Settings, pipeline: Pipeline) -> "Ahead"
     from include.probe.ahead import Ahead  # noqa: PLC0415
 
     return Ahead(pool, settings, pipeline).begin()
-
-
-def _failed(settings: Settings, pipeline: Pipeline, run_id: str, error: BaseException) -> int:
-    failure = failure_of(error)
-    write_failure(settings, pipeline.name, run_id, failure)
-    if not isinstance(error, SluiceError):
-        traceback.print_exception(error)
-    sys.stderr.write(f"{failure}\n")
-    return failure.exit_code
 
 
 if __name__ == "__main__":

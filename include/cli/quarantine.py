@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from include.cli.arguments import Json, Limit
-from include.cli.console import Row, columns, note, print_json, print_line, print_rows, printable
+from include.cli.console import Row, columns, note, print_json, print_line, print_rows
 from include.cli.pipelines import load
+from include.cli.replan import print_replanned
 from include.cli.reports import copied_tables
 from include.config.errors import UsageError
 from include.config.exit_codes import ExitCode
@@ -129,11 +130,4 @@ def _replay(settings: Settings, pipeline: Pipeline, name: str, paths: Sequence[s
             print_json({"pipeline": pipeline.name, "paths": [], "first_batch": None, "last_batch": None})
         return int(ExitCode.OK)
     planned = retry(pipeline, settings, found, new_run_id())
-    if as_json:
-        batches = {"first_batch": planned.first_batch, "last_batch": planned.last_batch}
-        print_json({"pipeline": pipeline.name, "paths": planned.paths, **batches})
-        return int(ExitCode.OK)
-    for path in planned.paths:
-        print_line(printable(path))
-    print_line(f"Planned again: {len(planned.paths):,} files. `sluice run {name}` loads them.")
-    return int(ExitCode.OK)
+    return print_replanned(pipeline.name, planned, as_json=as_json)

@@ -1,5 +1,7 @@
 """`sluice retry` and `sluice forget`: load known files once more."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from include.cli.arguments import Json, Name, Paths
@@ -7,6 +9,9 @@ from include.cli.console import print_json, print_line, printable
 from include.cli.pipelines import load
 from include.config.exit_codes import ExitCode
 from include.config.settings import load_settings
+
+if TYPE_CHECKING:
+    from include.ledger.replan import Replanned
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +32,18 @@ def retry(name: Name, paths: Paths, as_json: Json = False) -> int:
     settings = load_settings()
     pipeline = load(name, settings)
     planned = plan_again(pipeline, settings, paths, new_run_id())
+    return print_replanned(pipeline.name, planned, as_json=as_json)
+
+
+def print_replanned(pipeline: str, planned: "Replanned", *, as_json: bool) -> int:
+    """Show which files are planned again, and return the exit code."""
     if as_json:
         batches = {"first_batch": planned.first_batch, "last_batch": planned.last_batch}
-        print_json({"pipeline": pipeline.name, "paths": planned.paths, **batches})
+        print_json({"pipeline": pipeline, "paths": planned.paths, **batches})
         return int(ExitCode.OK)
     for path in planned.paths:
         print_line(printable(path))
-    print_line(f"Planned again: {len(planned.paths):,} files. `sluice run {name}` loads them.")
+    print_line(f"Planned again: {len(planned.paths):,} files. `sluice run {pipeline}` loads them.")
     return int(ExitCode.OK)
 
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validato
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, ValidationError
 
 from include.config.autoloader_options import OPTIONS, PREFIX, RECURSIVE, REFUSED_OPTIONS
-from include.config.option import Option
 from include.config.spark_options import READER_OPTIONS, REFUSED_READER_OPTIONS
 from include.config.values import CREDENTIAL_KEY, did_you_mean, shown
 
@@ -148,8 +147,3 @@ def _suggestion(name: str) -> str:
         return f"; did you mean {prefixed.name}?"
     bare = _BY_NAME.get(name.lower().removeprefix(PREFIX.lower()))
     return f"; did you mean {bare.name}?" if bare else did_you_mean(name, [option.name for option in _ALL])
-
-
-def option_named(name: str) -> Option | None:
-    """The option of that name or alias, in any letter case."""
-    return _BY_NAME.get(name.lower())

@@ -15,28 +15,14 @@ from include.copy_into.errors import LoadRefused
 from include.copy_into.plan import CopyPlan
 from include.copy_into.state import STATE, TableState
 from include.copy_into.statement import CopyInto
+from include.ledger.files import FILE_KEYS as INGEST_KEYS
 from include.ledger.files import STATUSES as INGEST_STATUSES
 from include.ledger.files import iter_skipped, last_failure
 from include.ledger.outcomes import read_outcomes
 from include.ledger.tables import open_table, read
 from include.ledger.target import table_version
 
-FILE_KEYS = (
-    "path",
-    "version",
-    "size",
-    "modified_at",
-    "batch",
-    "status",
-    "rows_loaded",
-    "rows_rescued",
-    "rows_quarantined",
-    "error",
-    "table_version",
-    "statement",
-    "run_id",
-    "loaded_at",
-)
+FILE_KEYS = (*INGEST_KEYS, "statement", "run_id", "loaded_at")
 SHOWN = ("path", "version", "status", "rows_loaded", "rows_quarantined", "error", "table_version")
 STATUSES = (*INGEST_STATUSES, "rejected")
 QUARANTINE_KEYS = ("path", "record", "reason", "raw", "batch")

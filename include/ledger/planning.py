@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from include.config.errors import StorageError
 from include.config.settings import Settings
+from include.ledger.table_lock import open_lock
 
 
 @contextmanager
@@ -21,15 +21,7 @@ def planning(settings: Settings, table: str, *, alone: bool) -> Iterator[None]:
     Raises:
         StorageError: the lock file cannot be made.
     """
-    lock = settings.lock_file(table).with_suffix(".plan")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StorageError(
-            f"The lock file {lock} cannot be made: {error.strerror}.",
-            remedy="Make its folder writable, or set SLUICE_HOME.",
-        ) from error
+    descriptor = open_lock(settings.lock_file(table).with_suffix(".plan"))
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield

@@ -8,11 +8,28 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from include.config.errors import StorageError, TableLocked
 from include.config.settings import Settings
 
 POLL_SECONDS = 0.2
+
+
+def open_lock(lock: Path) -> int:
+    """The descriptor of a lock file, which is made where there is none; its lock ends when it is closed.
+
+    Raises:
+        StorageError: the lock file cannot be made.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StorageError(
+            f"The lock file {lock} cannot be made: {error.strerror}.",
+            remedy="Make its folder writable, or set SLUICE_HOME.",
+        ) from error
 
 
 @contextmanager
@@ -23,15 +40,7 @@ def table_lock(settings: Settings, table: str, wait: float) -> Iterator[None]:
         TableLocked: another process held it all that time.
         StorageError: the lock file cannot be made.
     """
-    lock = settings.lock_file(table)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise StorageError(
-            f"The lock file {lock} cannot be made: {error.strerror}.",
-            remedy="Make its folder writable, or set SLUICE_HOME.",
-        ) from error
+    descriptor = open_lock(settings.lock_file(table))
     try:
         _take(descriptor, settings, table, wait)
         yield
