@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from include.cli.console import print_line
+from include.cli.arguments import Json
+from include.cli.console import print_json, print_line
 from include.config.errors import ConfigError, UsageError
 from include.config.settings import is_remote, load_settings
 from include.config.values import share
@@ -24,7 +25,7 @@ Duplicates = Annotated[str, typer.Option("--duplicates", help="Share of events t
 Users = Annotated[int, typer.Option("--users", min=1)]
 Skew = Annotated[float, typer.Option("--skew", min=0.0, help="0: all users alike; 1: a few make most events.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed, the same files.")]
-Live = Annotated[bool, typer.Option("--live", help="Wait the seconds of a file after each.")]
+Live = Annotated[bool, typer.Option("--live", help="Wait the seconds of a file after each new one.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,21 +44,27 @@ def generate(
     skew: Skew = 1.0,
     seed: Seed = 1,
     live: Live = False,
+    as_json: Json = False,
 ) -> int:
     """Make events of users with late ones and duplicates, as files that land.
 
     Fields: event_id, timestamp, user_id, event_type, value, session_id. examples/events has pipelines for them.
+    Again with more --batches: the files that are there stay as they are, and new ones go on after them.
     """
     stream = Stream(rate, batches_, seconds, _share("late", late), _share("duplicates", duplicates), users_, skew, seed)
     landing = _landing(folder)
-    _write(landing.with_name(f"{landing.name}_users") / "users.json", users(stream))
-    count = 0
+    _write_if_changed(landing.with_name(f"{landing.name}_users") / "users.json", users(stream))
+    count = written = 0
     for number, events in enumerate(batches(stream)):
-        _write(landing / f"seed-{seed}-{number:06d}.json", events)
+        changed = _write_if_changed(landing / f"seed-{seed}-{number:06d}.json", events)
+        written += changed
         count += len(events)
-        if live:
+        if live and changed:
             time.sleep(seconds)
-    print_line(f"{landing}: {batches_} files, {count:,} events.")
+    if as_json:
+        print_json({"folder": str(landing), "files": batches_, "written": written, "events": count})
+    else:
+        print_line(f"{landing}: {batches_:,} files, {written:,} of them new, {count:,} events.")
     return 0
 
 
@@ -84,9 +91,16 @@ def _landing(folder: str) -> Path:
     return path
 
 
-def _write(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Put the rows there in one step: a discovery that runs meanwhile never sees half a file."""
+def _write_if_changed(file: Path, rows: Iterable[Mapping[str, object]]) -> bool:
+    """Put the rows there in one step; False, and nothing touched, when they are there already.
+
+    A discovery that runs meanwhile never sees half a file, and a file that stays is no new version to Sluice.
+    """
+    content = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode()
+    if file.is_file() and file.read_bytes() == content:
+        return False
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.part")
-    partial.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    partial.write_bytes(content)
     partial.replace(file)
+    return True

@@ -1,4 +1,7 @@
-"""Events of users, batch by batch. Pure: decided by the settings alone, so that the same seed gives the same events."""
+"""Events of users, batch by batch. Pure: decided by the settings alone, so that the same seed gives the same events.
+
+More batches go on where fewer ended: the first ones are the same.
+"""
 
 import random
 from collections.abc import Iterator
@@ -47,19 +50,22 @@ def batches(stream: Stream) -> Iterator[list[Event]]:
         arrivals = sorted(rng.uniform(0, stream.seconds) for _ in range(count))
         users = rng.choices(range(stream.users), weights, k=count)
         events = [_event(rng, stream, begin, *pair) for pair in zip(arrivals, users, strict=True)]
-        again = [event for event in events if rng.random() < stream.duplicates]
-        now = [event for event in again if rng.random() < 0.5]  # noqa: PLR2004
-        yield [*events, *carried, *now]
-        carried = [event for event in again if event not in now]
+        again: tuple[list[Event], list[Event]] = ([], [])
+        for event in events:
+            if rng.random() < stream.duplicates:
+                again[rng.random() < 0.5].append(event)  # noqa: PLR2004
+        yield [*events, *carried, *again[0]]
+        carried = again[1]
 
 
 def users(stream: Stream) -> list[Event]:
-    """A table of the users, to join with."""
-    rng = random.Random(f"{stream.seed} users")
-    return [
-        {"user_id": _user(number), "country": rng.choice(COUNTRIES), "plan": rng.choice(PLANS)}
-        for number in range(stream.users)
-    ]
+    """A table of the users, to join with. A user is the same one whatever the seed and the number of others."""
+    return [_profile(number) for number in range(stream.users)]
+
+
+def _profile(number: int) -> Event:
+    rng = random.Random(_user(number))
+    return {"user_id": _user(number), "country": rng.choice(COUNTRIES), "plan": rng.choice(PLANS)}
 
 
 def _event(rng: random.Random, stream: Stream, begin: datetime, arrival: float, user: int) -> Event:
@@ -67,7 +73,7 @@ def _event(rng: random.Random, stream: Stream, begin: datetime, arrival: float, 
     if rng.random() < stream.late:
         at -= timedelta(seconds=rng.uniform(*LATE_SECONDS))
     kind = rng.choices(TYPES, TYPE_WEIGHTS)[0]
-    session = int((at - stream.start).total_seconds() // SESSION_SECONDS)
+    session = int(at.timestamp() // SESSION_SECONDS)
     return {
         "event_id": f"{rng.getrandbits(64):016x}",
         "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
