@@ -14,7 +14,7 @@ from include.config.errors import ConfigError
 from include.config.pipeline import Pipeline
 from include.config.settings import PROJECT_ROOT, Settings
 from include.submit.java import Java, find_java
-from include.submit.profile import Profile, choose_profile, class_archive, delta_jars, java_options
+from include.submit.profile import WARM, Profile, choose_profile, class_archive, delta_jars, java_options
 from include.submit.secrets import split_secrets
 
 # The entry script of each section that is executed.
@@ -89,6 +89,15 @@ def plan_job(
         profile=profile.name,
         more_locks=tuple(settings.lock_file(table) for table in pipeline.targets[1:]),
     )
+
+
+def session_conf(master: str) -> dict[str, str]:
+    """The conf of a session that stays, as in a notebook: many small batches in one warm JVM.
+
+    Raises:
+        ConfigError: Java or the jars are missing.
+    """
+    return {**_base_conf(WARM, find_java()), **_network_conf(master)}
 
 
 def spark_home() -> Path:

@@ -34,6 +34,7 @@ class Profile:
 # C1 alone starts faster; C2 wins once a loop over millions of records is hot. The parallel collector took 10 % less CPU
 # than G1 there, and the serial one as little but more wall time.
 SMALL = Profile("small", ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), partitions=2)
+WARM = Profile("warm", ("-XX:+UseParallelGC",), partitions=2)
 BULK = Profile("bulk", ("-XX:+UseParallelGC",), partitions=16)
 
 

@@ -1,5 +1,7 @@
 """The one place that builds the Spark session of a job. The JVM's own flags and class path come from include.submit."""
 
+from collections.abc import Mapping
+
 from pyspark.sql import SparkSession
 
 # Each line says why; measured on 2 cores with small batches.
@@ -21,9 +23,12 @@ CONF = {
 }
 
 
-def build_session(app_name: str) -> SparkSession:
-    """The session of this process; what spark-submit was given wins over nothing here."""
+def build_session(app_name: str, conf: Mapping[str, str] | None = None) -> SparkSession:
+    """The session of this process; what spark-submit was given wins over nothing here.
+
+    `conf` is for a process that no spark-submit started.
+    """
     builder = SparkSession.builder.appName(app_name)
-    for key, value in CONF.items():
+    for key, value in {**(conf or {}), **CONF}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
