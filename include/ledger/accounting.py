@@ -18,10 +18,8 @@ from include.config.pipeline import Pipeline
 from include.config.settings import Settings, is_remote
 from include.ledger.attempts import Attempt, AttemptStore, Decision, Fate
 from include.ledger.ledger import read_batches
+from include.ledger.loaded_rows import Key, rows_loaded
 from include.ledger.outcomes import (
-    BATCH,
-    SOURCE_FILE,
-    SOURCE_VERSION,
     FileOutcome,
     OutcomeStatus,
     last_outcome_batch,
@@ -33,7 +31,6 @@ from include.ledger.versions import FileVersion, PlannedBatch
 
 HISTORY_SEARCHED = 200  # commits of the target, newest first, in which a batch's own commit is looked for
 STATUS: Mapping[Fate, OutcomeStatus] = {"load": "loaded", "quarantine": "quarantined", "superseded": "superseded"}
-Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _outcomes(
     *,
     late: bool,
 ) -> list[FileOutcome]:
-    loaded = _rows_loaded(table, pipeline.ingestion().rescued_column, planned.batch)
+    loaded = rows_loaded(table, pipeline.ingestion().rescued_column, planned.batch)
     refused = _rows_refused(settings, pipeline.name, planned.batch)
     version = _version_of(table, pipeline.name, planned.batch)
     outcomes = []
@@ -169,22 +166,6 @@ def _decision_seen(settings: Settings, file: FileVersion, rows: int, refusal: Re
         return Decision("quarantine")
     unread = file.size > 0 and rows == 0 and refusal.records == 0
     return Decision("superseded" if unread and not _unchanged(settings, file) else "load")
-
-
-def _rows_loaded(table: DeltaTable, rescued: str | None, batch: int) -> Mapping[Key, tuple[int, int]]:
-    """How many rows of each file the target holds, and in how many of them something was rescued."""
-    there = rescued is not None and rescued in [field.name for field in table.schema().fields]
-    count = f"count({_identifier(rescued)})" if there and rescued is not None else "0"
-    query = (
-        f"SELECT {SOURCE_FILE} AS path, {SOURCE_VERSION} AS version, count(*) AS rows, {count} AS rescued FROM target "
-        f"WHERE {BATCH} = {batch} GROUP BY {SOURCE_FILE}, {SOURCE_VERSION}"
-    )
-    rows = _query(table, "target", query)
-    return {(row["path"], row["version"]): (row["rows"], row["rescued"]) for row in rows}
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _rows_refused(settings: Settings, pipeline: str, batch: int) -> Mapping[Key, Refused]:

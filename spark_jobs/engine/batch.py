@@ -184,7 +184,7 @@ class BatchLoader:
 
     def _commit(self, work: Work, attempt: Attempt) -> Attempt:
         """Quarantine first, target last; what Spark finds on the way is left out and the two are written again."""
-        for turn in range(len(work.planned.files) + 2):
+        for turn in range(len(work.planned.files) + 3):
             work = under_policy(work, self.ingest.on_error)
             attempt = replace(attempt, schema_version=work.schema.number, files=decisions(work))
             self.attempts.write(work.planned.batch, attempt)
@@ -230,8 +230,11 @@ class BatchLoader:
         log.info("batch %d: some records do not fit the schema; looking for them", work.planned.batch)
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
         files = work.full
-        if self.ingest.rescued_column is not None:
+        if self.ingest.rescued_column is not None or self.evolution.widens:
             names = files_with_misfits(self._read(work, files), work.schema.schema, self.ingest)
+            if self.evolution.widens and not work.widened:
+                return replace(self.evolution.widened(work, [by_name[name] for name in names]), widened=True)
+        if self.ingest.rescued_column is not None:
             work = work.rescuing({by_name[name].path for name in names})
             files = [file for file in work.full if file.rescue]
         # No file, where Spark tried a refused line before it was taken out.

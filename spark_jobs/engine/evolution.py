@@ -6,6 +6,7 @@ attempt has stored is the newest one at the next attempt, which then finds nothi
 | evolution mode | a column or key that the schema lacks | a value of another type |
 |---|---|---|
 | addNewColumns | becomes a column, in this run | rescued |
+| addNewColumnsWithTypeWidening | becomes a column, in this run | widens the column if Delta can, else rescued |
 | rescue | rescued | rescued |
 | failOnNewColumns | stops the load, exit 65 | rescued |
 | none | rescued if `rescuedDataColumn` is written, else stops the load | rescued if it is written, else quarantined |
@@ -29,10 +30,10 @@ from include.ledger.tables import open_table
 from include.ledger.versions import PlannedBatch
 from include.probe.probe import FileReport
 from spark_jobs.engine.fitting import fit_columns
-from spark_jobs.engine.growth import changes, extended, missing
+from spark_jobs.engine.growth import changes, extended, keep, missing
 from spark_jobs.engine.names import is_partition
 from spark_jobs.engine.partitions import partition_fields
-from spark_jobs.engine.readers import BatchFile, holds_its_schema, infer_schema, schema_groups
+from spark_jobs.engine.readers import BatchFile, holds_its_schema, infer_schema, read_files, schema_groups
 from spark_jobs.engine.schemas import (
     SchemaStore,
     SchemaVersion,
@@ -42,11 +43,12 @@ from spark_jobs.engine.schemas import (
     partition_types,
     with_hints,
 )
+from spark_jobs.engine.widening import WIDENING, widened, widened_for_texts
 from spark_jobs.engine.work import Work
 
 log = logging.getLogger(__name__)
 
-ADDING = ("addNewColumns",)
+ADDING = ("addNewColumns", WIDENING)
 
 
 @dataclass(frozen=True)
@@ -128,20 +130,42 @@ class Evolution:
     def _adds(self) -> bool:
         return self.ingest.options.schema_evolution_mode in ADDING
 
+    @property
+    def widens(self) -> bool:
+        """True where a value of another type may widen its column."""
+        return self.ingest.options.schema_evolution_mode == WIDENING
+
+    def widened(self, work: Work, files: Sequence[BatchFile]) -> Work:
+        """The work under a version with wider types for what does not fit of text files; the same where none helps."""
+        texts = [replace(file, rescue=True) for file in files if not holds_its_schema(self.ingest, file)]
+        if not self.widens or not texts:
+            return work
+        wider = widened_for_texts(read_files(self.spark, self.ingest, work.schema.schema, texts), work.schema.source)
+        source = work.schema.source
+        fields = [StructField(f.name, wider.get(f.name, f.dataType), metadata=f.metadata) for f in source]
+        schema = named_for_table(StructType(fields), work.schema, self.ingest)
+        return self._under(work, schema, "wider types", files)
+
     def _grown(self, work: Work, strange: Sequence[BatchFile]) -> Work:
-        seen = infer_schema(self.spark, self.ingest, strange)
-        current = work.schema
-        schema = named_for_table(extended(current.source, seen), current, self.ingest)
-        schema = self._as_in_table(schema, current)
-        if found := changes(current.schema, schema):
-            paths = [file.path for file in strange]
-            version = self.store.add(current, schema, "new columns", paths, work.planned.batch)
-            log.info(
-                "batch %d: schema version %d: %s", work.planned.batch, version.number,
-                ", ".join(f"{change['column']} {change['type']} {change['change']}" for change in found),
-            )  # fmt: skip
-            work = replace(work, schema=version)
-        return self._looked_again(work, strange)
+        grown = extended(work.schema.source, infer_schema(self.spark, self.ingest, strange))
+        typed = [file for file in strange if holds_its_schema(self.ingest, file)]
+        for seen, _ in schema_groups(self.spark, self.ingest, typed) if self.widens else ():
+            grown = extended(grown, seen, widened)
+        schema = self._as_in_table(named_for_table(grown, work.schema, self.ingest), work.schema)
+        return self._looked_again(self._under(work, schema, "new columns", strange), strange)
+
+    def _under(self, work: Work, schema: StructType, origin: str, files: Sequence[BatchFile]) -> Work:
+        """The work under the next version, where `schema` differs from the one that it has."""
+        found = changes(work.schema.schema, schema)
+        if not found:
+            return work
+        paths = [file.path for file in files]
+        version = self.store.add(work.schema, schema, origin, paths, work.planned.batch)
+        log.info(
+            "batch %d: schema version %d: %s", work.planned.batch, version.number,
+            ", ".join(f"{change['column']} {change['type']} {change['change']}" for change in found),
+        )  # fmt: skip
+        return replace(work, schema=version)
 
     def _looked_again(self, work: Work, files: Sequence[BatchFile]) -> Work:
         """The work with those of `files` marked for rescue that still have keys without a column.
@@ -207,7 +231,8 @@ class Evolution:
                 yield from (Drift(file.path, column) for file in work.full)
         typed = [file for file in work.full if holds_its_schema(self.ingest, file)]
         for seen, files in schema_groups(self.spark, self.ingest, typed):
-            for column in missing(seen, work.schema.source):
+            wider = changes(work.schema.source, extended(work.schema.source, seen, widened if self.widens else keep))
+            for column in dict.fromkeys([*missing(seen, work.schema.source), *(change["column"] for change in wider)]):
                 yield from (Drift(file.path, column) for file in files)
 
     def _without_misfits(self, work: Work) -> Work:

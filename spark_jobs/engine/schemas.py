@@ -21,6 +21,7 @@ from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERS
 from include.ledger.state_files import create_document, list_documents, read_document
 from spark_jobs.engine.growth import changes, extended, placed
 from spark_jobs.engine.names import is_partition, source_schema, table_schema
+from spark_jobs.engine.widening import WIDENING, widened
 
 RESERVED = (SOURCE_FILE, SOURCE_VERSION, INGESTED_AT, BATCH)
 FILES_NAMED = 100
@@ -142,6 +143,12 @@ def _partition_names(ingest: Ingest) -> set[str]:
     return {column.lower() for column in ingest.options.partition_columns}
 
 
+def _widened_as(wanted: StructType, current: StructType) -> StructType:
+    """`wanted` with the types that files have widened since."""
+    known = {field.name for field in wanted}
+    return extended(wanted, StructType([field for field in current if field.name in known]), widened)
+
+
 def as_the_pipeline_says(
     spark: SparkSession, store: SchemaStore, current: SchemaVersion, ingest: Ingest
 ) -> SchemaVersion:
@@ -152,6 +159,8 @@ def as_the_pipeline_says(
     """
     base = declared(spark, ingest) if ingest.schema_ddl else current.source
     wanted = with_hints(spark, base, ingest)
+    if ingest.options.schema_evolution_mode == WIDENING:
+        wanted = _widened_as(wanted, current.source)
     for change in changes(current.source, wanted):
         if change["change"] == "dropped":
             raise SchemaDrift(

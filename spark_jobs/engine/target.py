@@ -8,20 +8,25 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings, spark_uri
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
+from include.ledger.tables import open_table
 from include.ledger.target import app_id
 from spark_jobs.engine import checks
 from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted
+from spark_jobs.engine.growth import changes, extended
 from spark_jobs.engine.misfits import is_misfit
 from spark_jobs.engine.readers import BatchFile, common_prefix, read_files, spark_names
+from spark_jobs.engine.widening import WIDENING, widened
 from spark_jobs.engine.work import Work
 
 log = logging.getLogger(__name__)
 
 MISFIT = "SLUICE_MISFIT"
+ENABLED = "delta.enableTypeWidening"
 ORIGIN = "__sluice_origin"
 
 
@@ -42,6 +47,8 @@ class Target:
             Py4JJavaError, PySparkException: nothing was committed; MISFIT in the text: a record does not fit.
         """
         batch = work.planned.batch
+        if self.ingest.options.schema_evolution_mode == WIDENING:
+            self._enable_widening(work)
         note = {"pipeline": self.pipeline.name, "batch": batch, "run_id": self.run_id}
         writer = (
             self._frame(work)
@@ -61,6 +68,21 @@ class Target:
             writer.save(spark_uri(self.settings.table_root(self.ingest.table)))
         if work.full:
             self._warn(batch)
+
+    def _enable_widening(self, work: Work) -> None:
+        """Let Delta widen columns of the table, where this batch is the first to need it: not all readers can read
+        such tables. Killed before the batch's commit, the table has the feature a little early.
+        """
+        location = self.settings.table_root(self.ingest.table)
+        table = open_table(location)
+        if table is None or table.metadata().configuration.get(ENABLED) == "true":
+            return
+        there = StructType.fromJson(json.loads(table.schema().to_json()))
+        wider = extended(there, work.schema.schema, widened)
+        if any(change["change"] != "added" for change in changes(there, wider)):
+            log.info("%s: %s is set", self.ingest.table, ENABLED)
+            path = quoted(spark_uri(location))
+            self.spark.sql(f"ALTER TABLE delta.{path} SET TBLPROPERTIES ('{ENABLED}' = 'true')")
 
     def _replaced_rows(self, work: Work) -> str:
         """The rows that go, as SQL; "" for none. A new version that cannot be read leaves the older rows standing."""

@@ -23,6 +23,7 @@ class Work:
     left_out: Mapping[str, FileReport]
     misfits: Sequence[Refusal] = ()
     tried: bool = False  # Spark has looked for misfits: they are filtered, no longer an error
+    widened: bool = False  # what does not fit has widened what columns it can
 
     def without(self, path: str, reason: str) -> "Work":
         """The same work, one file less."""

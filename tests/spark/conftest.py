@@ -114,8 +114,13 @@ class Landing:
         return discovery
 
     def rows(self, *columns: str) -> list[dict[str, Any]]:
-        """The target's rows, only the named columns, read by delta-rs and sorted."""
-        table = DeltaTable(self.settings.table_root("bronze.t")).to_pyarrow_table(columns=list(columns))
+        """The target's rows, only the named columns, sorted; read by delta-rs, or by Spark where delta-rs cannot."""
+        root = self.settings.table_root("bronze.t")
+        target = DeltaTable(root)
+        if "typeWidening" in (target.protocol().reader_features or ()):
+            table = self._spark.read.format("delta").load(root).select(*columns).toArrow()
+        else:
+            table = target.to_pyarrow_table(columns=list(columns))
         return sorted(table.to_pylist(), key=lambda row: tuple(str(value) for value in row.values()))
 
     def schema(self, number: int | None = None) -> list[dict[str, Any]]:

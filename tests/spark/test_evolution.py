@@ -293,3 +293,49 @@ def test_parquet_of_other_type_is_quarantined_where_nothing_can_be_rescued(landi
     landing.run()
     assert landing.values("id") == [1, 2]
     assert landing.quarantine()[0]["reason"] == "column 'id' is string, the schema has bigint"
+
+
+WIDENING = "addNewColumnsWithTypeWidening"
+
+
+def kinds(landing: Landing) -> dict[str, str]:
+    return {field["name"]: str(field["type"]) for field in landing.schema()}
+
+
+def test_widening_of_text_columns_by_values_that_need_it(landing: Landing) -> None:
+    landing.configure(
+        {MODE: WIDENING, "cloudFiles.schemaHints": "n int, m int, s smallint, p decimal(5,2), o struct<x: int>"}
+    )
+    landing.drop("a.json", lines({"id": 1, "n": 1, "m": 1, "s": 1, "p": 1.25, "o": {"x": 1}}))
+    landing.run()
+    landing.drop(
+        "b.json",
+        lines(
+            {"id": 2, "n": 3_000_000_000, "m": "xyz", "s": 70_000, "p": 12345678.5},
+            {"id": 3, "n": "xyz", "m": 1.5, "o": {"x": 3_000_000_000}, "new": 1},
+        ),
+    )
+    landing.run()
+    assert rescued(landing, "id") == {1: {}, 2: {"m": "xyz"}, 3: {"n": "xyz", "m": 1.5, "o": {"x": 3_000_000_000}}}
+    assert kinds(landing) | {"o": ""} == {
+        "n": "long", "m": "integer", "s": "integer", "p": "decimal(18,2)", "o": "", "id": "long", "new": "long",
+    }  # fmt: skip
+    assert [row["n"] for row in landing.rows("id", "n")] == [1, 3_000_000_000, None]
+    assert landing.files()["b.json"]["rows_rescued"] == 2
+    landing.drop("c.json", lines({"id": 4, "n": 4}))  # the hints still say int
+    landing.run()
+    assert landing.files()["c.json"]["rows_loaded"] == 1
+
+
+def test_widening_of_columns_in_files_that_say_their_types(landing: Landing) -> None:
+    landing.configure({"cloudFiles.format": "parquet", MODE: WIDENING})
+    narrow = pa.array([{"x": 1}], pa.struct([("x", pa.int32())]))
+    wide = pa.array([{"x": 1 << 40}], pa.struct([("x", pa.int64())]))
+    landing.drop("a.parquet", parquet(id=pa.array([1], pa.int32()), f=pa.array([0.5], pa.float32()), o=narrow))
+    landing.run()
+    landing.drop("b.parquet", parquet(id=pa.array([1 << 40]), f=pa.array([0.1]), o=wide))
+    landing.drop("c.parquet", parquet(id=pa.array(["three"]), f=pa.array([0.25]), o=narrow))
+    landing.run()
+    assert kinds(landing)["id"] == "long"
+    assert rescued(landing, "f") == {0.1: {}, 0.25: {"id": "three"}, 0.5: {}}
+    assert [row["o"]["x"] for row in landing.rows("f", "o")] == [1 << 40, 1, 1]
