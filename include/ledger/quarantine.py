@@ -44,11 +44,12 @@ def write_refusals(
     location = settings.state_root(pipeline, "quarantine")
     app_id = f"sluice:{pipeline}:quarantine"
     table = open_table(location)
-    tried_before = table is not None and (table.transaction_version(app_id) or 0) >= batch
+    newest = 0 if table is None else table.transaction_version(app_id) or 0
+    tried_before = newest >= batch
     if not refusals and not tried_before:
         return
     rows = _rows(refusals, batch, run_id, at)
-    properties = CommitProperties(app_transactions=[Transaction(app_id, batch)])
+    properties = CommitProperties(app_transactions=[Transaction(app_id, max(batch, newest))])
     target = table if table is not None else location
     with storage_errors("Writing the quarantine table", location):
         if tried_before:

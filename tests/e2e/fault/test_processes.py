@@ -68,7 +68,7 @@ def test_killed_launcher_leaves_no_process_and_a_free_lock_and_another_slicing_l
     working: "tuple[Home, subprocess.Popen[str]]",
 ) -> None:
     home, launcher = working
-    (lock,) = (home.folder / "locks").iterdir()
+    (lock,) = (home.folder / "locks").glob("*.lock")
     assert not _is_free(lock)
     os.kill(launcher.pid, signal.SIGKILL)
     died = time.monotonic()
