@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ## --- environment ------------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ env: $(VENV)/.installed ## Write .env with random secrets for docker-compose.yam
 ## --- use --------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## Load 336,776 real flights through Airflow, Spark and Delta; again: nothing new
+demo: setup ## Load 336,776 real flights into bronze, silver and gold, and check each number; again: nothing new
 	@$(PYTHON_BIN) -m tools.demo
 
 .PHONY: ui

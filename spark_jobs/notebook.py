@@ -65,7 +65,9 @@ def local_session(name: str = "sluice", master: str = "local[*]") -> SparkSessio
     """
     os.environ["PYSPARK_PYTHON"] = sys.executable  # the workers have what the driver has
     conf = {"spark.master": master, **session_conf(master)}
-    return build_session(name, conf)
+    spark = build_session(name, conf)
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
 
 
 def run_pipeline(spark: SparkSession, name: str, *, wait: float = 600.0, settings: Settings | None = None) -> RunResult:

@@ -1,21 +1,24 @@
-"""`make demo`: real files go through Airflow and Spark into Delta tables, and a table tells what happened.
+"""`make demo`: real files go through Airflow and Spark into Delta tables, and tables tell what happened.
 
 Each stage prints one line with its seconds. What Airflow and Spark print goes to a log file a stage; its end is shown
 where a stage fails, and the demo fails with it.
 """
 
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.markup import escape
 
 from include.config.errors import SluiceError
-from include.config.settings import Settings, load_settings
+from include.config.settings import PROJECT_ROOT, Settings, load_settings
 from tools.airflow_env import airflow_environment
+from tools.demo_check import check_tables
 from tools.demo_data import DIMENSIONS, land, landing_folder
 from tools.demo_report import TRANSFORMATIONS, Loaded, print_report, totals
 
@@ -46,26 +49,53 @@ class Demo:
         landing = landing_folder(self.settings)
         self.stage("landing files", lambda: land(landing).summary())
         self.stage("Airflow's database", self.migrate)
-        return [self.load(pipeline) for pipeline in PIPELINES]
+        return self.load(PIPELINES)
 
     def migrate(self) -> str:
         """Create Airflow's database, or bring it to the installed version."""
         self.command("db-migrate", "airflow", "db", "migrate")
         return f"ready in {self.environment['AIRFLOW_HOME']}"
 
-    def load(self, pipeline: str) -> Loaded:
-        """Run the pipeline's DAG once, as `airflow dags test` does."""
+    def load(self, pipelines: Sequence[str]) -> list[Loaded]:
+        """Run the DAG of each pipeline once, in order, all in one Airflow process (tools/demo_dags.py)."""
+        words = [sys.executable, "-m", "tools.demo_dags", str(self.logs), *pipelines]
+        with subprocess.Popen(
+            words, cwd=PROJECT_ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as process:
+            answers = process.stdout
+            if answers is None:
+                raise AssertionError
+            try:
+                self.stage("Airflow", lambda: self.answer(answers, "airflow").strip())
+                return [self.dag(pipeline, answers) for pipeline in pipelines]
+            finally:
+                process.terminate()
+
+    def dag(self, pipeline: str, answers: IO[str]) -> Loaded:
+        """Wait for one pipeline's DAG."""
         before = totals(self.settings, pipeline)
         started = time.monotonic()
 
-        def run_dag() -> str:
-            self.command(pipeline, "airflow", "dags", "test", pipeline)
-            added = totals(self.settings, pipeline) - before
-            return added.summary()
+        def wait() -> str:
+            state = json.loads(self.answer(answers, pipeline))["state"]
+            if state != "success":
+                raise self.failed(f"The DAG {pipeline}", state, pipeline)
+            return (totals(self.settings, pipeline) - before).summary()
 
-        self.stage(f"DAG {pipeline}", run_dag)
+        self.stage(f"DAG {pipeline}", wait)
         total = totals(self.settings, pipeline)
         return Loaded(pipeline, total - before, total, time.monotonic() - started)
+
+    def answer(self, answers: IO[str], log_name: str) -> str:
+        """The next line that the process says.
+
+        Raises:
+            StageFailed: it has ended instead.
+        """
+        line = answers.readline()
+        if not line:
+            raise self.failed("Airflow", "no answer", log_name)
+        return line
 
     def stage(self, name: str, work: Callable[[], str]) -> None:
         """Do `work` and print its line: seconds, name, and what `work` says of itself."""
@@ -89,8 +119,13 @@ class Demo:
                 words, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
             ).returncode
         if code != 0:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-            raise StageFailed(f"`{' '.join(words)}` ended with {code}.\n{tail}", remedy=f"The whole log is {log}.")
+            raise self.failed(f"`{' '.join(words)}`", str(code), log_name)
+
+    def failed(self, what: str, end: str, log_name: str) -> StageFailed:
+        """The error of a stage, with the end of its log."""
+        log = self.logs / f"{log_name}.log"
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]) if log.is_file() else ""
+        return StageFailed(f"{what} ended with {end}.\n{tail}", remedy=f"The whole log is {log}.")
 
 
 def main() -> int:
@@ -99,10 +134,10 @@ def main() -> int:
     try:
         settings = load_settings()
         results = Demo(settings, airflow_environment(), console).run()
+        print_report(console, settings, results, check_tables(settings))
     except SluiceError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)
-    print_report(console, settings, results)
     return 0
 
 

@@ -15,12 +15,19 @@ from rich.table import Table
 from include.config.settings import Settings
 from include.ledger.outcomes import read_outcomes
 from include.transform.outcomes import outcome_rows
+from tools.demo_check import Checked, print_checks
 
 # Silver, then gold: they read tables, not files.
-TRANSFORMATIONS = ("flights_silver", "departures_hourly", "aircraft_sessions")
-SAMPLE_TABLE = "bronze.flights"
-SAMPLE_COLUMNS = ("time_hour", "carrier", "flight", "origin", "dest", "_source_file")
-SAMPLE_ROWS = 5
+TRANSFORMATIONS = (
+    "flights_silver",
+    "departures_hourly",
+    "departures_sliding",
+    "aircraft_sessions",
+    "aircraft_features",
+)
+SAMPLE_TABLE = "gold.departures_hourly"
+SAMPLE_COLUMNS = ("window_start", "origin", "flights", "cancelled", "mean_delay", "p90_delay", "aircraft")
+SAMPLE_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,15 @@ def _sum(rows: pa.Table, column: str) -> int:
     return int(pc.sum(rows[column]).as_py() or 0)
 
 
-def print_report(console: Console, settings: Settings, results: list[Loaded]) -> None:
-    """The figures, sample rows of the flights, and the next steps."""
+def print_report(console: Console, settings: Settings, results: list[Loaded], checks: list[Checked]) -> None:
+    """The figures, sample rows, what another engine says of the tables, and the next steps.
+
+    Raises:
+        Differs: a table does not hold what the landing files say.
+    """
     console.print(figures_table(results))
     console.print(sample_table(settings))
+    print_checks(console, checks)
     if any(result.added.files for result in results):
         console.print(
             "Each file was loaded once. Run [bold]make demo[/] again: it finds nothing new and loads nothing."
@@ -99,12 +111,17 @@ def figures_table(results: list[Loaded]) -> Table:
 
 
 def sample_table(settings: Settings) -> Table:
-    """The first rows of the flights table, read without Spark."""
+    """The worst hours of the year, read without Spark."""
     # Not a pyarrow dataset's head(): its reads ahead go on in threads that abort Python when they outlive it.
-    query = f"SELECT {', '.join(SAMPLE_COLUMNS)} FROM flights LIMIT {SAMPLE_ROWS}"
-    found = QueryBuilder().register("flights", DeltaTable(settings.table_root(SAMPLE_TABLE))).execute(query)
+    query = (
+        f"SELECT {', '.join(SAMPLE_COLUMNS)} FROM hours WHERE flights >= 10 "
+        f"ORDER BY mean_delay DESC NULLS LAST LIMIT {SAMPLE_ROWS}"
+    )
+    found = QueryBuilder().register("hours", DeltaTable(settings.table_root(SAMPLE_TABLE))).execute(query)
     rows: list[Mapping[str, object]] = pa.table(found.read_all()).to_pylist()
-    table = Table(title=f"{SAMPLE_TABLE}, {len(rows)} of its rows", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"{SAMPLE_TABLE}: the hours with the longest delays (minutes)", title_justify="left", box=SIMPLE_HEAD
+    )
     for column in SAMPLE_COLUMNS:
         table.add_column(column)
     for row in rows:
@@ -115,6 +132,8 @@ def sample_table(settings: Settings) -> Table:
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
     return "" if value is None else str(value)
 
 
