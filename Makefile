@@ -99,6 +99,14 @@ bench: setup ## Run the benchmarks and rewrite their table
 	$(PYTHON_BIN) -m benchmarks.ingest
 	$(PYTHON_BIN) -m benchmarks.transform
 
+.PHONY: bench-streaming
+bench-streaming: setup ## Measure the pipelines of examples/events; rewrites results/
+	$(PYTHON_BIN) -m benchmarks.streaming $(ARGS)
+
+.PHONY: notebook
+notebook: setup ## Run notebooks/streaming_demo.ipynb from top to bottom and keep what it shows
+	$(PYTHON_BIN) -m tools.notebook notebooks/streaming_demo.ipynb
+
 .PHONY: bench-cache
 bench-cache: setup ## Join with a table of a million rows, cached and uncached; rewrites benchmarks/cache.md and its chart
 	$(PYTHON_BIN) -m benchmarks.cache $(ARGS)

@@ -11,6 +11,7 @@ import pytest
 from include.config.document import parse
 from include.config.json_schema import SCHEMA_FILE, schema_text
 from include.config.paths import check_paths
+from include.config.pipeline import TableSchedule
 from include.config.reader import load_pipeline, pipeline_files
 from include.config.settings import load_settings
 
@@ -28,6 +29,18 @@ def test_each_pipeline_file_can_be_loaded_and_names_its_schema_for_editors(file:
     check_paths(load_pipeline(file), load_settings({"SLUICE_HOME": str(tmp_path)}))
     assert file.read_text().startswith(HEADER)
     jsonschema.validate(parse(file.read_text()).value, json.loads(SCHEMA_FILE.read_text()))
+
+
+def test_each_transformation_runs_when_its_source_has_changed_and_a_pipeline_makes_all_that_it_reads() -> None:
+    pipelines = [load_pipeline(file) for file in FILES]
+    made = {table for pipeline in pipelines for table in pipeline.targets}
+    transformations = [pipeline for pipeline in pipelines if pipeline.transform is not None]
+    assert {pipeline.name for pipeline in transformations} >= {"flights_silver", "departures_hourly"}
+    for pipeline in transformations:
+        transform = pipeline.transformation()
+        assert isinstance(pipeline.schedule, TableSchedule), pipeline.name
+        assert pipeline.schedule.tables == (transform.source,)
+        assert {transform.source, *transform.pinned_tables} <= made
 
 
 def test_the_committed_schema_is_the_models() -> None:
