@@ -27,7 +27,11 @@ def main() -> int:
     logs, names = Path(sys.argv[1]), sys.argv[2:]
     answers = os.fdopen(os.dup(1), "w")
     with output_to(logs / "airflow.log"):
-        dags = load_dags(names)
+        try:
+            dags = load_dags(names)
+        except Exception:  # noqa: BLE001  the parent shows the log's end, and this is a part of it
+            traceback.print_exc()
+            return 1
     print("ready", file=answers, flush=True)
     for name in names:
         started = time.monotonic()

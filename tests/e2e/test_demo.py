@@ -74,6 +74,10 @@ def test_demo_loads_every_row_once_and_a_second_demo_loads_nothing(tmp_path: Pat
     assert_report_says_right(second)
 
     settings = load_settings({"SLUICE_HOME": str(tmp_path / "data")})
+    environment = airflow_environment(newcomers_environment(), airflow_home=tmp_path / "airflow")
+    with pytest.raises(StageFailed, match="There is no DAG trains; there are"):
+        Demo(settings, environment).load(["flights", "trains"])
+
     wrong_by_hand(DeltaTable(settings.table_root("gold.departures_sliding")))
     found = {check.table: (check.wrong, check.examples) for check in check_tables(settings)}
     assert found.pop("gold.departures_sliding")[0] == 4  # the row too many is another one missing

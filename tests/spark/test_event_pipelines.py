@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from include.cli.main import main
+from include.config.errors import ConfigError
 from include.config.reader import load_pipeline
 from include.config.result import RunResult
 from include.config.settings import PROJECT_ROOT, Settings, load_settings
@@ -159,3 +160,10 @@ def test_nothing_new_costs_nothing_and_duplicates_were_left_out(events: Events) 
     loaded = {name: events.first[name].rows.loaded + events.second[name].rows.loaded for name in ORDER}
     assert loaded["events"] > loaded["events_deduplicated"] == loaded["events_5_minutes"] == loaded["user_sessions"]
     assert loaded["events_watermark"] + events.second["events_watermark"].rows.late == loaded["events_deduplicated"]
+
+
+def test_what_needs_a_job_of_its_own_is_refused_in_a_session(events: Events, tmp_path: Path) -> None:
+    file = tmp_path / "warm.yaml"
+    file.write_text("cache: {table: bronze.users, keys: [user_id], columns: [country]}\n")
+    with pytest.raises(ConfigError, match="is a cache pipeline, which does not run in a session"):
+        run_pipeline(events.spark, str(file), settings=events.settings)
