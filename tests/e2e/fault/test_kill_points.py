@@ -17,8 +17,8 @@ from tests.e2e.fault.kills import Verdict, killed_and_recovered
 from tests.e2e.fault.scenario import prepared
 
 TARGET = "warehouse/bronze/t/_delta_log"
-# One of each kind, before or after. The target's versions 0 and 1 are the first scenario's, 2 and 3 the later one's; the
-# stream's micro-batch 0 is the first one's, 1 the later one's.
+# One of each kind, before or after. The target's versions 0 and 1 are the first scenario's, 2 and 3 the later one's;
+# the stream's micro-batch 0 is the first one's, 1 the later one's.
 KINDS: list[tuple[str, When, Point]] = [
     ("first", "after", Point("put", "state/p/ledger/_delta_log/00000000000000000001.json")),
     ("first", "before", Point("put", f"{TARGET}/00000000000000000000.json")),
