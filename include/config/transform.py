@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from include.algebra.measures import measure
 from include.config import values
@@ -13,12 +13,14 @@ from include.config.values import shown
 Bytes = Annotated[int, BeforeValidator(values.byte_size, json_schema_input_type=str | int)]
 JoinKind = Literal["inner", "left", "left_semi", "left_anti"]
 STATELESS = ("filter", "select", "checks", "join", "custom")
-LAST = ("window", "stream_join", "apply_changes")
+LAST = ("window", "stream_join", "apply_changes", "stateful")
 
 
 class Deduplicate(Section):
-    """Keep the row of each key that came first: by micro-batch, then by `time`, then by the row itself.
+    """Keep the row of each key that came first: by ledger batch, then by `time`, then by the row itself.
 
+    With `order_by` (SQL expressions, each with ASC or DESC), as the last step, the first row by that order is kept: one
+    that comes later takes the place of the one in the table. NULL is last where it does not say NULLS FIRST.
     With `within` (seconds), which needs `time`, a row is a duplicate only of a kept one at most that far from it.
     Rows whose keys are equal are duplicates also where a key is NULL.
     """
@@ -26,11 +28,14 @@ class Deduplicate(Section):
     keys: Names
     time: Text | None = None
     within: Duration | None = None
+    order_by: Names | None = None
 
     @model_validator(mode="after")
     def _time_of_within(self) -> Self:
         if self.within is not None and self.time is None:
             raise ValueError("`within` needs `time`: the column that says when a row happened")
+        if self.order_by is not None and self.time is not None:
+            raise ValueError("`order_by` says which row is kept, for ever: write it without `time` and `within`")
         return self
 
 
@@ -54,17 +59,25 @@ class Late(Section):
     action: Literal["merge", "divert"] = "merge"
 
 
-def _measures(measures: dict[str, str]) -> dict[str, str]:
+def _late(value: object) -> object:
+    return value if isinstance(value, dict | Late) else {"after": value}
+
+
+def _measures(measures: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Refuse what cannot be merged, unless Spark's own state is to compute it."""
+    if info.data.get("engine") == "stateful":
+        return not_empty(measures)
+    late = info.data.get("late")
+    stateful = info.data.get("engine") is None and late is not None and late.action == "divert"
     for name, text in not_empty(measures).items():
         try:
             measure(name, text, lambda _: "double")
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+            if stateful and "cannot be merged" in str(error):
+                continue
+            hint = "; or write `late: {after: 10 minutes, action: divert}`: then Spark's own state computes it"
+            raise ValueError(f"{name}: {error}{hint if 'cannot be merged' in str(error) else ''}") from error
     return measures
-
-
-def _late(value: object) -> object:
-    return value if isinstance(value, dict | Late) else {"after": value}
 
 
 class Window(Section):
@@ -72,6 +85,10 @@ class Window(Section):
 
     `time` is a SQL expression of a timestamp; a row where it is NULL goes to the late table. Rows with a NULL key are
     a group of their own.
+
+    `engine` merge, the default, merges the measures of each micro-batch into the table. Engine stateful is Spark's own
+    state with a watermark: for measures that cannot be merged, where it is the default if late rows are diverted. It
+    writes windows as they change (`output: update`) or once they are final (append; sessions always).
     """
 
     type: Literal["tumbling", "sliding", "session"]
@@ -81,6 +98,8 @@ class Window(Section):
     gap: Duration | None = None
     keys: tuple[Text, ...] = ()
     late: Annotated[Late, BeforeValidator(_late, json_schema_input_type=str | int | Late)] | None = None
+    engine: Literal["merge", "stateful"] | None = None
+    output: Literal["update", "append"] | None = None
     measures: Annotated[dict[Text, Text], AfterValidator(_measures), Field(json_schema_extra={"minProperties": 1})]
 
     @model_validator(mode="after")
@@ -96,6 +115,30 @@ class Window(Section):
             raise ValueError("`slide` must not be longer than `size`: rows between two windows would be lost")
         return self
 
+    @property
+    def stateful(self) -> bool:
+        """True where Spark's own state aggregates, and not the merge of partial aggregates."""
+        return self.engine == "stateful" or (self.engine is None and not all(map(_mergeable, self.measures.values())))
+
+    @property
+    def output_mode(self) -> Literal["update", "append"]:
+        """What a stateful engine writes."""
+        return self.output or ("append" if self.type == "session" else "update")
+
+    @model_validator(mode="after")
+    def _state(self) -> Self:
+        if not self.stateful:
+            if self.output is not None:
+                raise ValueError(
+                    "`output` goes with `engine: stateful`: the merge engine writes windows as they change"
+                )
+            return self
+        if self.late is None or self.late.action != "divert":
+            raise ValueError("engine stateful needs a watermark: `late: {after: 10 minutes, action: divert}`")
+        if self.type == "session" and self.output == "update":
+            raise ValueError("sessions of engine stateful come when they are final: `output: append`")
+        return self
+
     @model_validator(mode="after")
     def _names(self) -> Self:
         taken = ["window_start", "window_end", *self.keys, *self.measures]
@@ -104,6 +147,33 @@ class Window(Section):
             raise ValueError(f"measures must not begin with _ or hold __, which the states' names do: {', '.join(odd)}")
         if twice:
             raise ValueError(f"two columns of the table would be named {', '.join(twice)}")
+        return self
+
+
+def _mergeable(text: str) -> bool:
+    try:
+        measure("measure", text, lambda _: "double")
+    except ValueError:
+        return False
+    return True
+
+
+class StatefulFunction(Section):
+    """The user's `module:function` over a stream (DataFrame -> DataFrame), with Spark's own state: transformWithState.
+
+    The stream has a watermark on the column `time`, `late.after` behind the newest one; rows that are later stand in
+    the late table. Its result is appended, or with `keys` put in the place of the rows of equal keys (update mode).
+    """
+
+    function: Text
+    time: Text
+    late: Annotated[Late, BeforeValidator(_late, json_schema_input_type=str | int | Late)]
+    keys: Names | None = None
+
+    @model_validator(mode="after")
+    def _diverts(self) -> Self:
+        if self.late.action != "divert":
+            raise ValueError("a state needs a watermark: `late: {after: 10 minutes, action: divert}`")
         return self
 
 
@@ -148,6 +218,7 @@ class Step(Section):
     window: Window | None = None
     stream_join: StreamJoin | None = None
     apply_changes: ApplyChanges | None = None
+    stateful: StatefulFunction | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -161,6 +232,11 @@ class Step(Section):
         return next(iter(self.model_fields_set))
 
     @property
+    def last(self) -> bool:
+        """True where it says how rows enter the table."""
+        return self.kind in LAST or (self.deduplicate is not None and self.deduplicate.order_by is not None)
+
+    @property
     def body(self) -> Any:
         """What stands under that key."""
         return getattr(self, self.kind)
@@ -168,9 +244,10 @@ class Step(Section):
 
 def _steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     for step in not_empty(steps)[:-1]:
-        if step.kind in LAST:
+        if step.last:
+            what = "deduplicate with order_by" if step.kind == "deduplicate" else step.kind
             raise ValueError(
-                f"{step.kind} must be the last step: it says how rows enter the table. "
+                f"{what} must be the last step: it says how rows enter the table. "
                 "What comes after it belongs into a pipeline on that table"
             )
     return steps
@@ -201,7 +278,7 @@ class Transform(Section):
     @property
     def last(self) -> Step | None:
         """The step that says how rows enter the table; None where they are appended."""
-        return self.steps[-1] if self.steps[-1].kind in LAST else None
+        return self.steps[-1] if self.steps[-1].last else None
 
     @property
     def row_steps(self) -> tuple[Step, ...]:

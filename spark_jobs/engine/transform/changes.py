@@ -3,30 +3,32 @@
 The table does not depend on the order in which changes arrive. Deletes are remembered in `state/<pipeline>/deletes`,
 committed before the target under the batch's number, so that a row which arrives after the delete that ends it is ended
 all the same. What is remembered twice says nothing new.
+
+Where the source's rows were updated or deleted, the keys that are concerned are computed anew from the source as it is.
+So a table that changes (the gold table of another pipeline) is followed by its change feed, too.
 """
 
 from dataclasses import dataclass
 
-from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import Window as Over
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import quoted
-from include.config.errors import ConfigError, DataRefused
+from include.config.errors import ConfigError, DataRefused, StateLost
 from include.config.settings import spark_uri
 from include.config.transform import ApplyChanges
 from include.ledger.tables import open_table
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
-from spark_jobs.engine.transform.problems import changed
-from spark_jobs.engine.transform.source import Source
-from spark_jobs.engine.transform.states import inserts, persisted, same_keys
+from spark_jobs.engine.transform.keyed import GONE, KeyedTable, of_keys, rewrite_keys
+from spark_jobs.engine.transform.source import FEED_COLUMNS, Source
+from spark_jobs.engine.transform.states import persisted, same_keys
 from spark_jobs.engine.transform.steps import RowSteps
 
 START_AT, END_AT = "__start_at", "__end_at"
-DELETES, TEXT, GONE, NEXT = "__sluice_deletes", "__sluice_text", "__sluice_gone", "__sluice_next"
+DELETES, TEXT, NEXT = "__sluice_deletes", "__sluice_text", "__sluice_next"
 _WHERE = "transform.steps: apply_changes"
 
 
@@ -43,21 +45,44 @@ class ChangesSink:
         """One commit of the target; the deletes of the batch are remembered before it.
 
         Raises:
-            SourceChanged: the source took changes back.
+            SourceChanged: the source took changes back, and a deduplicate step stands before.
             DataRefused: a row does not say when it happened.
         """
-        if planned.versions.kind == "changes":
-            raise changed(planned, "a change that was applied cannot be taken back")
+        changes = planned.versions.kind == "changes"
+        if changes:
+            self.steps.refuse_memory(planned)
         rows = self.steps.apply(self.source.added(planned), planned)
         self._check(rows)
+        if changes:
+            self._follow(rows, planned)
+            return
         with persisted(self._told(rows)) as told:
             count = self._refuse_undated(told)
             self._remember(told, planned)
             figures = BatchFigures(
                 rows_read=planned.versions.rows or count, rows_loaded=count, rows_quarantined=self.steps.rows_refused
             )
-            with persisted(self._standing(told, rows.columns)) as rows_now:
-                self._commit(rows_now, planned, figures)
+            with persisted(self._standing(told, rows.columns, planned)) as rows_now:
+                KeyedTable(self.target, planned).put(rows_now, self._identity, figures)
+
+    def _follow(self, rows: DataFrame, planned: PlannedRange) -> None:
+        """Compute anew the keys that have rows which were added, taken away or updated."""
+        touched = self.steps.apply(self.source.feed(planned).drop(*FEED_COLUMNS), planned, again=True)
+        now = self.steps.apply(self.source.as_of(planned), planned, again=True)
+        with (
+            persisted(touched.select(*self._keys).distinct()) as keys,
+            persisted(self._told(of_keys(now, keys))) as told,
+        ):
+            self._refuse_undated(told)
+            transaction = (self._deletes_id, planned.batch)
+            rewrite_keys(self.target, self._deletes_location, self._deleted(told), keys, transaction)
+            count = rows.count()
+            figures = BatchFigures(
+                rows_read=planned.versions.rows or count, rows_loaded=count, rows_quarantined=self.steps.rows_refused
+            )
+            standing = KeyedTable(self.target, planned).standing(keys)
+            with persisted(self._with_gone(self._kept(self._one_each(told)), standing)) as rows_now:
+                KeyedTable(self.target, planned).put(rows_now, self._identity, figures)
 
     # ---- what the changes say
 
@@ -72,25 +97,29 @@ class ChangesSink:
             {DELETES: deletes.cast("boolean"), TEXT: F.to_json(F.struct(*map(quoted, rows.columns)))}
         )
 
-    def _standing(self, told: DataFrame, columns: list[str]) -> DataFrame:
+    def _standing(self, told: DataFrame, columns: list[str], planned: PlannedRange) -> DataFrame:
         """The rows that the target must hold for the keys of the batch, and those that must go (GONE)."""
         keys = told.select(*self._keys).distinct()
-        now = self._of_keys(self._deletes(), keys).unionByName(told.where(~F.col(DELETES)), allowMissingColumns=True)
-        old = None
-        if self.target.exists:
-            table = self.target.spark.read.format("delta").load(self.target.location)
-            old = self._of_keys(table, keys)
+        now = of_keys(self._deletes(), keys).unionByName(told.where(~F.col(DELETES)), allowMissingColumns=True)
+        old = KeyedTable(self.target, planned).standing(keys)
+        if old is not None:
             rows = old.select(*map(quoted, columns))
             texts = F.to_json(F.struct(*map(quoted, columns)))
             now = now.unionByName(rows.withColumns({DELETES: F.lit(False), TEXT: texts}), allowMissingColumns=True)
-        events = self._one_each(now)
-        kept = self._newest(events) if self.step.scd == 1 else self._history(events)
-        kept = kept.drop(DELETES, TEXT).withColumn(GONE, F.lit(False))
+        return self._with_gone(self._kept(self._one_each(now)), old)
+
+    def _with_gone(self, kept: DataFrame, old: DataFrame | None) -> DataFrame:
+        """The rows that must stand, and those of the target that must go (GONE)."""
+        kept = kept.withColumn(GONE, F.lit(False))
         if old is None:
             return kept
         same = F.expr("TRUE" + same_keys(self._identity))
         gone = old.alias("t").join(kept.alias("s"), same, "left_anti").withColumn(GONE, F.lit(True))
-        return kept.unionByName(gone)
+        return kept.unionByName(gone, allowMissingColumns=True)
+
+    def _kept(self, events: DataFrame) -> DataFrame:
+        kept = self._newest(events) if self.step.scd == 1 else self._history(events)
+        return kept.drop(DELETES, TEXT)
 
     def _one_each(self, events: DataFrame) -> DataFrame:
         """Of the events of a key at one sequence: the delete, else the one with the greatest text."""
@@ -125,45 +154,31 @@ class ChangesSink:
     def _deletes(self) -> DataFrame:
         return self.target.spark.read.format("delta").load(spark_uri(self._deletes_location))
 
-    def _remember(self, told: DataFrame, planned: PlannedRange) -> None:
-        name = self.target.pipeline.name
+    @property
+    def _deletes_id(self) -> str:
+        return f"sluice:{self.target.pipeline.name}:deletes"
+
+    def _deleted(self, told: DataFrame) -> DataFrame:
+        """What is remembered of deletes: keys and sequence."""
         columns = [*self._keys, *([] if self.step.sequence_by in self.step.keys else [quoted(self.step.sequence_by)])]
-        (
-            told.where(F.col(DELETES))
-            .select(*columns, DELETES, F.lit("").alias(TEXT))
-            .distinct()
-            .write.format("delta")
-            .mode("append")
-            .option("txnAppId", f"sluice:{name}:deletes")
-            .option("txnVersion", planned.batch)
-            .save(spark_uri(self._deletes_location))
-        )
+        return told.where(F.col(DELETES)).select(*columns, DELETES, F.lit("").alias(TEXT)).distinct()
 
-    def _of_keys(self, rows: DataFrame, keys: DataFrame) -> DataFrame:
-        same = F.expr("TRUE" + same_keys(self.step.keys))
-        return rows.alias("t").join(keys.alias("s"), same, "left_semi")
-
-    def _commit(self, rows: DataFrame, planned: PlannedRange, figures: BatchFigures) -> None:
-        if open_table(self.target.settings.table_root(self.target.name)) is None:
-            self.target.append(rows.drop(GONE), planned, figures)
-            return
-        columns = [name for name in rows.columns if name != GONE]
-        values: dict[str, str | Column] = {**inserts(columns)}
-        builder = (
-            DeltaTable.forPath(self.target.spark, self.target.location)
-            .alias("t")
-            .merge(rows.alias("s"), "TRUE" + same_keys(self._identity))
-            .whenMatchedDelete(condition=f"s.{GONE}")
-            .whenMatchedUpdate(set=values)
-            .whenNotMatchedInsert(condition=f"NOT s.{GONE}", values=values)
-        )
-        if rows.isEmpty():
-            self.target.append(rows.drop(GONE), planned, figures)
-            return
-        with self.target.as_transaction(planned, figures):
-            builder.execute()
+    def _remember(self, told: DataFrame, planned: PlannedRange) -> None:
+        self._refuse_lost_memory(planned)
+        writer = self._deleted(told).write.format("delta").mode("append").option("txnAppId", self._deletes_id)
+        writer.option("txnVersion", planned.batch).save(spark_uri(self._deletes_location))
 
     # ---- refusals
+
+    def _refuse_lost_memory(self, planned: PlannedRange) -> None:
+        table = open_table(self._deletes_location)
+        known = 0 if table is None else table.transaction_version(self._deletes_id) or 0
+        if known < planned.batch - 1:
+            raise StateLost(
+                f"{_WHERE}: the deletes that batches {known + 1} to {planned.batch - 1} told are not in "
+                f"{self._deletes_location}.",
+                remedy="Restore the state folder from a backup, or start over: another name and another table.",
+            )
 
     def _check(self, rows: DataFrame) -> None:
         if missing := [name for name in (*self.step.keys, self.step.sequence_by) if name not in rows.columns]:

@@ -11,7 +11,7 @@ from include.config.errors import TableLocked
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings, spark_uri
 from include.ledger.tables import open_table
-from include.ledger.target import app_id
+from include.ledger.target import app_id, committed_batch
 from include.transform.outcomes import BatchFigures, Note
 from include.transform.ranges import PlannedRange
 
@@ -74,16 +74,25 @@ class Target:
         Raises:
             TableLocked: another process committed to the table as this pipeline.
         """
-        conf = {
-            f"{_TXN}.txnAppId": app_id(self.pipeline.name),
-            f"{_TXN}.txnVersion": str(planned.batch),
-            _METADATA: self.note(planned, figures),
-        }
+        self.spark.conf.set(_METADATA, self.note(planned, figures))
+        try:
+            with self._fenced(), self.transaction(app_id(self.pipeline.name), planned.batch):
+                yield
+        finally:
+            self.spark.conf.unset(_METADATA)
+        if committed_batch(self.settings, self.name, app_id(self.pipeline.name)) < planned.batch:
+            # A MERGE that changes no row is no commit; the batch is done all the same.
+            nothing = self.spark.read.format("delta").load(self.location).limit(0)
+            self.append(nothing, planned, figures)
+
+    @contextmanager
+    def transaction(self, app: str, version: int) -> Iterator[None]:
+        """The session's next commit, whatever table it is of, is version `version` of the application `app`."""
+        conf = {f"{_TXN}.txnAppId": app, f"{_TXN}.txnVersion": str(version)}
         for key, value in conf.items():
             self.spark.conf.set(key, value)
         try:
-            with self._fenced():
-                yield
+            yield
         finally:
             for key in conf:
                 self.spark.conf.unset(key)

@@ -2,7 +2,12 @@
 
 The keys that were let through stand in `state/<pipeline>/seen_<step>/`, with the number of their batch. They are
 committed before the target, under the batch's number; a replay takes the keys of its own batch for new, and so lets the
-same rows through again. "First" is: by micro-batch, then by `time`, then by the row's own values.
+same rows through again. "First" is: by the ledger's batch (`_batch`, where the rows have it; else by micro-batch), then
+by `time`, then by the row's own values. So the slicing of the source into micro-batches does not matter where rows are
+from an ingested table.
+
+Where rows of the source went, the rows of their keys are found again in the source as it is, and the memory of these
+keys is written anew.
 """
 
 from dataclasses import dataclass
@@ -12,12 +17,16 @@ from pyspark.sql import Window as Over
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import quoted
-from include.config.errors import ConfigError
+from include.config.errors import ConfigError, StateLost
 from include.config.settings import Settings, spark_uri
 from include.config.transform import Deduplicate
+from include.ledger.outcomes import BATCH
 from include.ledger.tables import open_table
 from include.transform.ranges import PlannedRange
+from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.facts import moment
+from spark_jobs.engine.transform.keyed import rewrite_keys
+from spark_jobs.engine.transform.problems import changed
 
 AT, RANK, HASH, SEEN_BATCH = "__sluice_at", "__sluice_rank", "__sluice_hash", "batch"
 _MICROS = 1_000_000
@@ -40,22 +49,50 @@ class SeenKeys:
         Raises:
             ConfigError: a key, or `time`, is not there.
         """
-        fresh = self._ranked(rows, planned).persist()
+        self._refuse_lost_memory(planned)
+        timed = self._timed(rows)
+        fresh = self._ranked(self._unseen(timed, planned)).persist()
         self.held.append(fresh)
-        self._remember(fresh, planned)
+        self._memory(fresh, planned).write.format("delta").mode("append").option("txnAppId", self._app_id).option(
+            "txnVersion", planned.batch
+        ).save(spark_uri(self._location))
         return fresh.drop(AT, HASH, RANK)
 
-    def _ranked(self, rows: DataFrame, planned: PlannedRange) -> DataFrame:
-        """The rows that are let through."""
+    def again(self, rows: DataFrame, keys: DataFrame, planned: PlannedRange, target: Target) -> DataFrame:
+        """The first rows of some keys, of all the rows that they have; the memory of these keys is written anew.
+
+        Raises:
+            SourceChanged: the rows do not say in which batch they came.
+        """
+        self._refuse_lost_memory(planned)
+        if BATCH not in rows.columns:
+            raise changed(planned, f"which duplicate came first is not known without the column {BATCH}")
+        first = self._ranked(self._timed(rows)).persist()
+        self.held.append(first)
+        rewrite_keys(target, self._location, self._memory(first, planned), keys, (self._app_id, planned.batch))
+        return first.drop(AT, HASH, RANK)
+
+    def keys_of(self, rows: DataFrame) -> DataFrame:
+        """The keys of rows, each once."""
+        self._check(rows)
+        return rows.select(*(quoted(key) for key in self.step.keys)).distinct()
+
+    def _timed(self, rows: DataFrame) -> DataFrame:
         self._check(rows)
         at = F.lit(None).cast("timestamp") if self.step.time is None else F.expr(self.step.time).cast("timestamp")
         # The text of the row: a total order of different rows, and rows that are equal need none.
-        timed = rows.withColumns({AT: at, HASH: F.to_json(F.struct(*(quoted(name) for name in rows.columns)))})
-        fresh = self._unseen(timed, planned)
-        by_key = Over.partitionBy(*(quoted(key) for key in self.step.keys)).orderBy(F.col(AT).asc_nulls_last(), HASH)
-        if self.step.within is None:
-            return fresh.withColumn(RANK, F.row_number().over(by_key)).where(F.col(RANK) == 1)
-        return self._apart(fresh.withColumn(RANK, F.row_number().over(by_key)))
+        return rows.withColumns({AT: at, HASH: F.to_json(F.struct(*(quoted(name) for name in rows.columns)))})
+
+    def _ranked(self, fresh: DataFrame) -> DataFrame:
+        """The rows that are let through."""
+        order = [
+            *([F.col(BATCH).asc_nulls_first()] if BATCH in fresh.columns else []),
+            F.col(AT).asc_nulls_last(),
+            HASH,
+        ]
+        by_key = Over.partitionBy(*(quoted(key) for key in self.step.keys)).orderBy(*order)
+        ranked = fresh.withColumn(RANK, F.row_number().over(by_key))
+        return ranked.where(F.col(RANK) == 1) if self.step.within is None else self._apart(ranked)
 
     def _unseen(self, rows: DataFrame, planned: PlannedRange) -> DataFrame:
         """The rows without those whose keys an earlier batch has let through."""
@@ -74,37 +111,43 @@ class SeenKeys:
         return rows.alias("t").join(seen, F.expr(same), "left_anti")
 
     def _apart(self, ranked: DataFrame) -> DataFrame:
-        """Of each key's rows in the order of time: the first, and each that is further than `within` from the last kept
-        one. Rows without a time are duplicates of each other.
+        """Of each key's rows in their order: those that are further than `within` from all kept ones before them. Rows
+        without a time are duplicates of each other.
         """
-        pair = F.struct(F.unix_micros(AT).alias("at"), F.col(RANK).alias("rank"))
+        pair = F.struct(F.col(RANK).alias("rank"), F.unix_micros(AT).alias("at"))
         kept = ranked.groupBy(*(quoted(key) for key in self.step.keys)).agg(
             F.array_sort(F.collect_list(pair)).alias("all")
         )
+        near = f"exists(acc, old -> old.at <=> row.at OR abs(old.at - row.at) <= {self._within})"
         walk = (
-            "aggregate(all, named_struct('last', CAST(NULL AS BIGINT), 'untimed', false, "
-            "'ranks', CAST(array() AS ARRAY<INT>)), (acc, row) -> CASE "
-            "WHEN row.at IS NULL AND acc.untimed THEN acc "
-            "WHEN row.at IS NULL THEN named_struct('last', acc.last, 'untimed', true, "
-            "'ranks', array_append(acc.ranks, row.rank)) "
-            f"WHEN acc.last IS NULL OR row.at - acc.last > {self._within} THEN named_struct('last', row.at, "
-            "'untimed', acc.untimed, 'ranks', array_append(acc.ranks, row.rank)) ELSE acc END, acc -> acc.ranks)"
+            "aggregate(all, CAST(array() AS ARRAY<STRUCT<rank: INT, at: BIGINT>>), "
+            f"(acc, row) -> CASE WHEN coalesce({near}, false) THEN acc ELSE array_append(acc, row) END, "
+            "acc -> transform(acc, row -> row.rank))"
         )
         ranks = kept.select(*(quoted(key) for key in self.step.keys), F.explode(F.expr(walk)).alias(RANK)).alias("s")
         same = " AND ".join([f"t.{RANK} = s.{RANK}", *(f"t.{quoted(k)} <=> s.{quoted(k)}" for k in self.step.keys)])
         return ranked.alias("t").join(ranks, F.expr(same), "left_semi")
 
-    def _remember(self, fresh: DataFrame, planned: PlannedRange) -> None:
-        keys = fresh.select(
-            *(quoted(key) for key in self.step.keys), F.col(AT).alias("at"), F.lit(planned.batch).alias(SEEN_BATCH)
-        )
-        (
-            keys.write.format("delta")
-            .mode("append")
-            .option("txnAppId", f"sluice:{self.pipeline}:seen:{self.number}")
-            .option("txnVersion", planned.batch)
-            .save(spark_uri(self._location))
-        )
+    def _memory(self, fresh: DataFrame, planned: PlannedRange) -> DataFrame:
+        """What is remembered of rows that are let through."""
+        keys = (quoted(key) for key in self.step.keys)
+        return fresh.select(*keys, F.col(AT).alias("at"), F.lit(planned.batch).alias(SEEN_BATCH))
+
+    def _refuse_lost_memory(self, planned: PlannedRange) -> None:
+        """Stop where the keys of earlier batches are not remembered: all rows would pass for new ones.
+
+        Raises:
+            StateLost: always then.
+        """
+        seen = open_table(self._location)
+        known = 0 if seen is None else seen.transaction_version(self._app_id) or 0
+        if known < planned.batch - 1:
+            raise StateLost(
+                f"transform.steps.{self.number}.deduplicate: the keys that batches {known + 1} to {planned.batch - 1} "
+                f"let through are not in {self._location}.",
+                remedy="Restore the state folder from a backup. Where the step is new, or stands at another place, "
+                "start over: another name and another table for this pipeline.",
+            )
 
     def _check(self, rows: DataFrame) -> None:
         if missing := [key for key in self.step.keys if key not in rows.columns]:
@@ -116,6 +159,10 @@ class SeenKeys:
     @property
     def _location(self) -> str:
         return self.settings.state_root(self.pipeline, f"seen_{self.number}")
+
+    @property
+    def _app_id(self) -> str:
+        return f"sluice:{self.pipeline}:seen:{self.number}"
 
     @property
     def _within(self) -> int:

@@ -7,7 +7,7 @@ first write, so that a replay diverts the same rows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from include.algebra.measures import TIME
 from include.config.errors import Defect, StateLost
 from include.config.settings import spark_uri
-from include.config.transform import Window
+from include.config.transform import Late
 from include.ledger.state_files import create_document, delete_document, read_document
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
@@ -23,6 +23,26 @@ from spark_jobs.engine.transform.commit import Target
 
 REASON, WATERMARK, LATE_BATCH = "_late_reason", "_watermark", "_late_batch"
 UNTIMED, LATE = "no event time", "older than the watermark"
+
+
+class Lateness(Protocol):
+    """Which rows are late: a window step is one."""
+
+    @property
+    def type(self) -> str:
+        """As the pipeline file names it."""
+
+    @property
+    def time(self) -> str:
+        """A SQL expression of a timestamp."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns that the rows must have."""
+
+    @property
+    def late(self) -> Late | None:
+        """After how long, and what then."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,7 @@ class Seen:
 class LateRows:
     """The rows of one micro-batch that no window takes."""
 
-    def __init__(self, target: Target, window: Window, planned: PlannedRange) -> None:
+    def __init__(self, target: Target, window: Lateness, planned: PlannedRange) -> None:
         self._target = target
         self._window = window
         self._planned = planned

@@ -29,7 +29,10 @@ from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.append import AppendSink
 from spark_jobs.engine.transform.changes import ChangesSink
 from spark_jobs.engine.transform.commit import Target
+from spark_jobs.engine.transform.first import FirstSink
+from spark_jobs.engine.transform.processors import state_of
 from spark_jobs.engine.transform.source import Source
+from spark_jobs.engine.transform.stateful import StatefulSink
 from spark_jobs.engine.transform.steps import RowSteps
 from spark_jobs.engine.transform.stream_join import StreamJoinSink
 from spark_jobs.engine.transform.window import WindowSink
@@ -93,13 +96,15 @@ def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id:
     last = transform.last
     if last is None:
         return AppendSink(source, steps, target)
-    if last.window is not None:
-        return WindowSink(source, steps, target, last.window)
+    if last.deduplicate is not None:
+        return FirstSink(source, steps, target, last.deduplicate)
     if last.apply_changes is not None:
         return ChangesSink(source, steps, target, last.apply_changes)
     if last.stream_join is not None:
         return StreamJoinSink(source, steps, target, last.stream_join, settings)
-    raise Defect(f"No sink for the step {last.kind}.", remedy="Please report this.")
+    if last.window is not None and not last.window.stateful:
+        return WindowSink(source, steps, target, last.window)
+    return StatefulSink(source, steps, target, state_of(last))
 
 
 def _as_wanted(pipeline: Pipeline, planned: PlannedRange) -> PlannedRange:

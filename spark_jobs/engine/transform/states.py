@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame
@@ -12,6 +13,9 @@ from include.algebra.measures import STATE, TIME, Field, Measure, measure, quote
 from include.config.errors import ConfigError
 from include.config.transform import Window
 from spark_jobs.engine.transform.problems import unusable
+
+if TYPE_CHECKING:
+    from spark_jobs.engine.transform.late import Lateness
 
 START, END = "window_start", "window_end"
 WINDOW = "__sluice_window"
@@ -39,7 +43,7 @@ class States:
         """One row for each window and keys; ROWS is how many rows it has."""
         aggregates = [F.expr(field.of_rows).alias(item.key(field)) for item, field in self._fields()]
         keys = [F.col(quoted(key)) for key in self.keys]
-        grouped = rows.groupBy(_window_of(self.window).alias(WINDOW), *keys).agg(
+        grouped = rows.groupBy(window_of(self.window).alias(WINDOW), *keys).agg(
             *aggregates, F.count(F.lit(1)).alias(ROWS)
         )
         return self._shown(grouped.withColumns({START: F.col(WINDOW).start, END: F.col(WINDOW).end}))
@@ -96,7 +100,7 @@ class States:
         return grouped.select(F.col(START), F.col(END), *keys, *values, *state, ROWS, *more)
 
 
-def with_time(window: Window, rows: DataFrame) -> DataFrame:
+def with_time(window: "Lateness", rows: DataFrame) -> DataFrame:
     """The rows with their time, as a timestamp.
 
     Raises:
@@ -150,7 +154,8 @@ def _path(item: Measure, field: Field) -> str:
     return quoted(item.name) if item.plain else f"{STATE}.{quoted(item.key(field))}"
 
 
-def _window_of(window: Window) -> Column:
+def window_of(window: Window) -> Column:
+    """The window of a row's time, or the windows."""
     if window.gap is not None:
         return F.session_window(F.col(TIME), _interval(window.gap))
     if window.size is None:

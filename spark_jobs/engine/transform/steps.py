@@ -8,7 +8,7 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from include.config.errors import ConfigError
+from include.config.errors import ConfigError, Defect
 from include.config.settings import Settings
 from include.config.transform import Step
 from include.transform.ranges import PlannedRange
@@ -37,7 +37,25 @@ class RowSteps:
         Raises:
             ConfigError: Spark does not understand a step, with its number.
         """
-        for number, step in enumerate(self.steps):
+        return self.part(frame, planned, range(len(self.steps)), again=again)
+
+    @property
+    def memory(self) -> int | None:
+        """The place of the one deduplicate step; None without one, or with more."""
+        places = [number for number, step in enumerate(self.steps) if step.deduplicate is not None]
+        return places[0] if len(places) == 1 else None
+
+    def seen_keys(self, number: int) -> SeenKeys:
+        """The memory of the deduplicate step at a place."""
+        step = self.steps[number].deduplicate
+        if step is None:
+            raise Defect(f"Step {number} does not deduplicate.", remedy="Please report this.")
+        return SeenKeys(self.spark, self.settings, self.pipeline, number, step, self.held)
+
+    def part(self, frame: DataFrame, planned: PlannedRange, places: range, *, again: bool = False) -> DataFrame:
+        """Some of the steps; see `apply`."""
+        for number in places:
+            step = self.steps[number]
             try:
                 frame = self._one(frame, step, number, planned, again=again)
             except (AnalysisException, ParseException) as error:
@@ -45,13 +63,15 @@ class RowSteps:
         return frame
 
     def refuse_memory(self, planned: PlannedRange) -> None:
-        """Stop where a step remembers earlier rows: it cannot take back what it let through.
+        """Stop where a step remembers earlier rows.
 
         Raises:
             SourceChanged: always then.
         """
         if any(step.deduplicate is not None for step in self.steps):
-            raise changed(planned, "a deduplicate step cannot take back what it let through")
+            raise changed(
+                planned, "a deduplicate step cannot take back what it let through: give it a pipeline of its own"
+            )
 
     @property
     def rows_refused(self) -> int:
@@ -76,8 +96,7 @@ class RowSteps:
                 self.refused.append(refuse(frame, step.checks, self.settings, self.pipeline, number, planned))
             return passing(frame, step.checks)
         if step.deduplicate is not None:
-            seen = SeenKeys(self.spark, self.settings, self.pipeline, number, step.deduplicate, self.held)
-            return seen.first(frame, planned)
+            return self.seen_keys(number).first(frame, planned)
         if step.custom is not None:
             return custom(step.custom)(frame)
         raise ConfigError(f"The step {step.kind} is not executed here.", remedy="See `sluice validate`.")

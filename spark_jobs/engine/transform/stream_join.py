@@ -6,11 +6,17 @@ before it with the right rows that came since the batch before it.
 
 In a left join a row without a partner comes when it is final: when the newest time of the right table is past the last
 time at which a partner may be. A partner that arrives later takes its place in the same commit. `_matched` tells them.
+
+Where rows of one of the tables went, or an earlier version of one was vacuumed, the batch computes the whole table anew
+from both as they are at its versions, and puts it in the place of the old one, in one commit.
 """
 
+import logging
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -24,7 +30,6 @@ from include.transform.plan_table import PlanTable
 from include.transform.ranges import Pin, PlannedRange, VersionRange
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.join import added_columns
-from spark_jobs.engine.transform.problems import changed
 from spark_jobs.engine.transform.source import Source, pinned_frame
 from spark_jobs.engine.transform.states import inserts, persisted
 from spark_jobs.engine.transform.steps import RowSteps
@@ -32,6 +37,15 @@ from spark_jobs.engine.transform.steps import RowSteps
 MATCHED = "_matched"
 LEFT_TIME, RIGHT_TIME, GONE = "__sluice_left_time", "__sluice_right_time", "__sluice_gone"
 _MICROS = 1_000_000
+# What Spark says when a file of a version is not there.
+VACUUMED = ("FILE_NOT_EXIST", "DELTA_FILE_NOT_FOUND", "FileNotFoundException")
+
+
+log = logging.getLogger(__name__)
+
+
+class RowsWent(Exception):
+    """Raised, and caught here, when rows of the other table were deleted or updated."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +74,37 @@ class StreamJoinSink:
     settings: Settings
 
     def write(self, planned: PlannedRange) -> None:
-        """One commit of the target.
-
-        Raises:
-            SourceChanged: one of the tables took rows back.
-        """
+        """One commit of the target."""
         if planned.versions.kind == "changes":
-            raise changed(planned, "pairs of rows that went cannot be told from others")
+            self._anew(planned, "rows of the source went or were updated")
+            return
+        try:
+            self._grow(planned)
+        except RowsWent:
+            self._anew(planned, f"rows of {self.step.table} went or were updated")
+        except (PySparkException, Py4JJavaError) as error:
+            if not any(mark in str(error) for mark in VACUUMED):
+                raise
+            self._anew(planned, "files of earlier versions are gone")
+
+    def _anew(self, planned: PlannedRange, why: str) -> None:
+        log.warning("batch %d: the join is computed as a whole: %s", planned.batch, why)
+        self.steps.release()
+        right = self._right(pinned_frame(self.target.spark, self.settings, self.step.table, self._pin(planned)))
+        left = self._left(self.source.as_of(planned), planned)
+        sides = Sides(None, left, None, right, None, _newest(right))
+        own, added = [name for name in left.columns if name != LEFT_TIME], self._added(sides)
+        rows = self._pairs(left, right, own, added)
+        rows = rows.drop(MATCHED) if self.step.how == "inner" else rows.unionByName(self._alone(sides, own, added))
+        figures = BatchFigures(
+            rows_read=planned.versions.rows or 0, rows_loaded=None, rows_quarantined=self.steps.rows_refused
+        )
+        self.target.append(rows, planned, figures, "TRUE" if self.target.exists else "")
+
+    def _pin(self, planned: PlannedRange) -> Pin:
+        return planned.pinned[self.step.table]
+
+    def _grow(self, planned: PlannedRange) -> None:
         sides = self._sides(planned)
         left = [name for name in sides.new_left.columns if name != LEFT_TIME]
         added = self._added(sides)
@@ -91,7 +129,7 @@ class StreamJoinSink:
     # ---- what is read
 
     def _sides(self, planned: PlannedRange) -> Sides:
-        table, pin = self.step.table, planned.pinned[self.step.table]
+        table, pin = self.step.table, self._pin(planned)
         earlier = PlanTable(self.settings, self.target.pipeline.name).ranges(planned.batch - 1, planned.batch - 1)
         spark = self.target.spark
         right = self._right(pinned_frame(spark, self.settings, table, pin))
@@ -109,7 +147,7 @@ class StreamJoinSink:
         location = self.settings.table_root(self.step.table)
         commits = [commit for commit in read_commits(location, past.version + 1, pin.version) if not commit.empty]
         if any(commit.changes for commit in commits):
-            raise changed(planned, f"rows of {self.step.table} went or were updated")
+            raise RowsWent
         other = Source(self.target.spark, self.step.table, self.settings)
         if not commits:
             return pinned_frame(self.target.spark, self.settings, self.step.table, pin).where(F.lit(False))

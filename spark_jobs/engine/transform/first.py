@@ -1,0 +1,121 @@
+"""The sink of a deduplicate step with `order_by`: the table holds the first row of each key, by an order of the rows.
+
+The table does not depend on the order of arrival: a row that comes later and stands before the one in the table takes
+its place. Nothing is remembered elsewhere. Where rows of the source went, the first rows of their keys are found again
+in the source as it is.
+"""
+
+import re
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import Window as Over
+from pyspark.sql import functions as F  # noqa: N812
+
+from include.algebra.measures import quoted
+from include.config.errors import ConfigError
+from include.config.transform import Deduplicate
+from include.transform.outcomes import BatchFigures
+from include.transform.ranges import PlannedRange
+from spark_jobs.engine.transform.commit import Target
+from spark_jobs.engine.transform.keyed import GONE, KeyedTable, of_keys
+from spark_jobs.engine.transform.problems import unusable
+from spark_jobs.engine.transform.source import FEED_COLUMNS, Source
+from spark_jobs.engine.transform.states import persisted
+from spark_jobs.engine.transform.steps import RowSteps
+
+STANDING, RANK, TEXT = "__sluice_standing", "__sluice_rank", "__sluice_text"
+_WHERE = "transform.steps: deduplicate"
+_SORTING = re.compile(r"(?P<expr>.*?)(?P<desc>\s+(asc|desc))?(\s+nulls\s+(?P<nulls>first|last))?\s*", re.I | re.S)
+
+
+@dataclass(frozen=True)
+class FirstSink:
+    """Keeps the first row of each key."""
+
+    source: Source
+    steps: RowSteps
+    target: Target
+    step: Deduplicate
+
+    def write(self, planned: PlannedRange) -> None:
+        """One commit of the target."""
+        if planned.versions.kind == "changes":
+            self.steps.refuse_memory(planned)
+        rows = self.steps.apply(self.source.added(planned), planned)
+        self._check(rows)
+        table = KeyedTable(self.target, planned)
+        if planned.versions.kind == "changes":
+            self._follow(rows, table, planned)
+            return
+        with persisted(self._first(rows.withColumn(STANDING, F.lit(False)))) as best:
+            figures = self._figures(planned, best)
+            standing = table.standing(best.select(*self._keys))
+            if standing is None:
+                table.put(best.drop(STANDING), self.step.keys, figures)
+                return
+            both = self._first(best.unionByName(standing.withColumn(STANDING, F.lit(True)), allowMissingColumns=True))
+            with persisted(both.where(~F.col(STANDING)).drop(STANDING).withColumn(GONE, F.lit(False))) as better:
+                table.put(better, self.step.keys, figures)
+
+    def _follow(self, rows: DataFrame, table: KeyedTable, planned: PlannedRange) -> None:
+        """Find again the first rows of all keys that have rows which were added, taken away or updated."""
+        touched = self.steps.apply(self.source.feed(planned).drop(*FEED_COLUMNS), planned, again=True)
+        now = self.steps.apply(self.source.as_of(planned), planned, again=True)
+        with persisted(touched.select(*self._keys).distinct()) as keys:
+            first = self._first(of_keys(now, keys).withColumn(STANDING, F.lit(False))).drop(STANDING)
+            with persisted(first.withColumn(GONE, F.lit(False))) as best:
+                figures = self._figures(planned, rows)
+                standing = table.standing(keys)
+                if standing is None:
+                    table.put(best, self.step.keys, figures)
+                    return
+                same = " AND ".join(f"t.{key} <=> s.{key}" for key in self._keys)
+                gone = standing.alias("t").join(best.alias("s"), F.expr(same), "left_anti")
+                with persisted(
+                    best.unionByName(gone.withColumn(GONE, F.lit(True)), allowMissingColumns=True)
+                ) as operations:
+                    table.put(operations, self.step.keys, figures)
+
+    @property
+    def _keys(self) -> list[str]:
+        return [quoted(key) for key in self.step.keys]
+
+    def _first(self, rows: DataFrame) -> DataFrame:
+        """Of each key the first row; of rows that are equal in the order, the one with the least text."""
+        columns = [quoted(name) for name in rows.columns if name != STANDING]
+        orders = [_sorted_by(text) for text in self.step.order_by or ()]
+        # Of two rows that are the same the standing one is kept: it need not be written.
+        by_key = Over.partitionBy(*self._keys).orderBy(*orders, F.to_json(F.struct(*columns)), F.col(STANDING).desc())
+        return rows.withColumn(RANK, F.row_number().over(by_key)).where(F.col(RANK) == 1).drop(RANK)
+
+    def _figures(self, planned: PlannedRange, rows: DataFrame) -> BatchFigures:
+        read = planned.versions.rows
+        count = rows.count()
+        return BatchFigures(
+            rows_read=count if read is None else read, rows_loaded=count, rows_quarantined=self.steps.rows_refused
+        )
+
+    def _check(self, rows: DataFrame) -> None:
+        if missing := [key for key in self.step.keys if key not in rows.columns]:
+            raise ConfigError(
+                f"{_WHERE}: keys: there is no column {', '.join(missing)}.",
+                remedy=f"Columns at this step: {', '.join(rows.columns)}.",
+            )
+        try:
+            self._first(rows.withColumn(STANDING, F.lit(False)))
+        except (AnalysisException, ParseException) as error:
+            raise unusable(f"{_WHERE}: order_by", error, rows) from None
+
+
+def _sorted_by(text: str) -> Column:
+    """An expression with ASC or DESC, NULLS FIRST or LAST; NULL is last where it does not say."""
+    found = _SORTING.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"{_WHERE}: order_by: {text!r} is no order.", remedy="Write an expression, ASC or DESC.")
+    value = F.expr(found["expr"])
+    first = (found["nulls"] or "last").lower() == "first"
+    if (found["desc"] or "asc").strip().lower() == "desc":
+        return value.desc_nulls_first() if first else value.desc_nulls_last()
+    return value.asc_nulls_first() if first else value.asc_nulls_last()

@@ -1,0 +1,209 @@
+"""The sink of steps that need Spark's own state: windows of measures that cannot be merged, and the user's processors.
+
+A micro-batch is split into late rows and rows in time BEFORE the state sees it: late ones go to the late table with the
+watermark that made them late, the others as ONE file into `state/<pipeline>/input`, in one commit with the batch's
+number. A stream reads that table a file a micro-batch, so that Spark's n-th micro-batch is the n-th file, whatever was
+killed. Each is one commit of the target with the number of the planned batch.
+
+| killed after | left behind | on the next run |
+|---|---|---|
+| the input's commit | a file that the stream has not read | the batch finds it there |
+| the target's commit | a micro-batch that the checkpoint does not call done | Spark does it again; the target has it |
+| the checkpoint is lost, or older | all files, or some | the state is made again; the target has those batches |
+| the target was put back | a checkpoint that is ahead of it | the checkpoint is moved aside, the state made again |
+
+Spark's watermark is the same as that of the late table, so Spark leaves out nothing; that it did not is checked.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from include.algebra.measures import TIME, quoted
+from include.config.errors import Defect
+from include.config.settings import spark_uri
+from include.ledger.target import app_id, committed_batch
+from include.transform.commits import read_commits
+from include.transform.outcomes import BatchFigures
+from include.transform.ranges import PlannedRange
+from spark_jobs.engine.transform.checkpoint import Checkpoint
+from spark_jobs.engine.transform.commit import Target
+from spark_jobs.engine.transform.keyed import GONE, KeyedTable
+from spark_jobs.engine.transform.late import Lateness, LateRows
+from spark_jobs.engine.transform.problems import changed
+from spark_jobs.engine.transform.source import Source
+from spark_jobs.engine.transform.states import persisted, with_time
+from spark_jobs.engine.transform.steps import RowSteps
+
+log = logging.getLogger(__name__)
+
+INPUT_BATCH = "__sluice_batch"
+CONF = {
+    "spark.sql.streaming.stateStore.providerClass": (
+        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+    ),
+    "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
+    # Each version of the state has a name of its own, so that a process that should be dead cannot write over one.
+    "spark.sql.streaming.stateStore.checkpointFormatVersion": "2",
+    # A micro-batch is a file: none without one.
+    "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+}
+
+
+@dataclass(frozen=True)
+class Stateful:
+    """What the state computes: `build` makes the result of the rows in time, whose watermark is on the column `time`.
+
+    `identity` tells the rows of the result apart in update mode; in append mode it is empty.
+    """
+
+    lateness: Lateness
+    time: str
+    build: Callable[[DataFrame], DataFrame]
+    identity: Sequence[str]
+
+    @property
+    def mode(self) -> str:
+        """Spark's output mode."""
+        return "update" if self.identity else "append"
+
+
+@dataclass(frozen=True)
+class StatefulSink:
+    """Feeds what the steps make of the source's new rows to a stream that has a state."""
+
+    source: Source
+    steps: RowSteps
+    target: Target
+    stateful: Stateful
+
+    def write(self, planned: PlannedRange) -> None:
+        """One commit of the target; the late rows and the stream's input are committed before it.
+
+        Raises:
+            SourceChanged: the source took rows back.
+            Defect: Spark left out rows, or made micro-batches of its own.
+        """
+        if planned.versions.kind == "changes":
+            raise changed(planned, "Spark's state cannot give back what it has aggregated")
+        rows = with_time(self.stateful.lateness, self.steps.apply(self.source.added(planned), planned))
+        figures = self._split(rows, planned)
+        checkpoint = Checkpoint(self.target.settings.state_root(self.target.pipeline.name, "checkpoint"))
+        inputs = self._inputs()
+        if any(inputs[epoch] > self._committed for epoch in checkpoint.done(len(inputs))):
+            checkpoint.move_aside("the target does not hold all of its batches")
+        if inputs and inputs[-1] == planned.batch:
+            self._stream(planned, figures, inputs, checkpoint)
+        if self._committed < planned.batch:
+            self._nothing(planned, figures)
+
+    # ---- the input
+
+    @property
+    def _input(self) -> str:
+        return self.target.settings.state_root(self.target.pipeline.name, "input")
+
+    def _split(self, rows: DataFrame, planned: PlannedRange) -> BatchFigures:
+        """Write the late rows and the rows in time, and count them."""
+        late = LateRows(self.target, self.stateful.lateness, planned)
+        with persisted(rows) as all_rows:
+            in_time = late.in_time(all_rows)
+            counts = all_rows.agg(*late.counts()).collect()[0].asDict()
+            aggregated = in_time.count()
+            figures = late.write(all_rows, counts, aggregated)
+            self._make_input(in_time)
+            if aggregated:
+                self._stage(in_time, planned)
+        return replace(figures, rows_quarantined=self.steps.rows_refused)
+
+    def _make_input(self, rows: DataFrame) -> None:
+        """An empty table as version 0. Its log is kept: a lost checkpoint is made again from all of it."""
+        builder = DeltaTable.createIfNotExists(self.target.spark).location(spark_uri(self._input))
+        shape = rows.withColumn(INPUT_BATCH, F.lit(0).cast("bigint")).schema
+        builder.addColumns(shape).property("delta.logRetentionDuration", "interval 10000 days").execute()
+
+    def _stage(self, rows: DataFrame, planned: PlannedRange) -> None:
+        writer = rows.withColumn(INPUT_BATCH, F.lit(planned.batch).cast("bigint")).coalesce(1).write.format("delta")
+        writer = writer.mode("append").option("mergeSchema", "true").option("txnVersion", planned.batch)
+        writer.option("txnAppId", f"{app_id(self.target.pipeline.name)}:input").save(spark_uri(self._input))
+
+    def _inputs(self) -> list[int]:
+        """The planned batch of each file of the input, in the order of the stream's micro-batches."""
+        table = self.target.spark.read.format("delta").load(spark_uri(self._input))
+        batches = sorted(row[0] for row in table.select(INPUT_BATCH).distinct().collect())
+        newest = DeltaTable.forPath(self.target.spark, spark_uri(self._input)).history(1).collect()[0]["version"]
+        files = sum(commit.files for commit in read_commits(self._input, 0, newest))
+        if files != len(batches):
+            raise Defect(f"{self._input} has {files} files for {len(batches)} batches.", remedy="Please report this.")
+        return batches
+
+    # ---- the stream
+
+    @property
+    def _committed(self) -> int:
+        return committed_batch(self.target.settings, self.target.name, app_id(self.target.pipeline.name))
+
+    def _stream(self, planned: PlannedRange, figures: BatchFigures, inputs: list[int], checkpoint: Checkpoint) -> None:
+        """Do all micro-batches that the checkpoint does not call done; only the planned one is new to the target."""
+        spark = self.target.spark
+        for key, value in CONF.items():
+            spark.conf.set(key, value)
+
+        def enter(frame: DataFrame, epoch: int) -> None:
+            if inputs[epoch] <= self._committed:
+                frame.write.format("noop").mode("overwrite").save()  # the state needs it, the target has it
+            elif inputs[epoch] == planned.batch:
+                self._enter(frame, planned, figures)
+            else:
+                raise Defect(f"Micro-batch {epoch} is batch {inputs[epoch]}, not {planned.batch}.")
+
+        rows = spark.readStream.format("delta").option("startingVersion", "0").option("maxFilesPerTrigger", "1")
+        result = self.stateful.build(self._watermarked(rows.load(spark_uri(self._input))))
+        started = result.writeStream.outputMode(self.stateful.mode).foreachBatch(enter)
+        started = started.option("checkpointLocation", spark_uri(checkpoint.location)).trigger(availableNow=True)
+        query = started.start()
+        query.awaitTermination()
+        dropped = sum(_dropped(progress) for progress in query.recentProgress)
+        if dropped:
+            raise Defect(f"Spark left out {dropped} rows of batch {planned.batch} that are not late.")
+
+    def _watermarked(self, rows: DataFrame) -> DataFrame:
+        after = self.stateful.lateness.late
+        if after is None:
+            raise Defect("A state without a watermark.", remedy="Please report this.")
+        rows = rows.drop(INPUT_BATCH) if self.stateful.time == TIME else rows.drop(INPUT_BATCH, TIME)
+        return rows.withWatermark(self.stateful.time, f"{round(after.after * 1_000_000)} microseconds")
+
+    def _enter(self, frame: DataFrame, planned: PlannedRange, figures: BatchFigures) -> None:
+        session: SparkSession = frame.sparkSession  # the stream's own: it has the commit's transaction
+        target = replace(self.target, spark=session)
+        with persisted(frame) as result:
+            if self.stateful.mode == "append":
+                target.append(result, planned, figures)
+            else:
+                KeyedTable(target, planned).put(result.withColumn(GONE, F.lit(False)), self.stateful.identity, figures)
+
+    def _nothing(self, planned: PlannedRange, figures: BatchFigures) -> None:
+        """A batch without rows in time."""
+        spark = self.target.spark
+        if self.target.exists:
+            empty = spark.read.format("delta").load(self.target.location).limit(0)
+        else:
+            rows = spark.readStream.format("delta").load(spark_uri(self._input))
+            empty = spark.createDataFrame([], self.stateful.build(self._watermarked(rows)).schema)
+        self.target.append(empty, planned, figures)
+
+
+def _dropped(progress: Any) -> int:
+    """The rows that Spark left out because of its watermark, in one micro-batch."""
+    return sum(int(operator["numRowsDroppedByWatermark"]) for operator in progress["stateOperators"])
+
+
+def keys_sql(keys: Sequence[str]) -> list[str]:
+    """Column names as SQL."""
+    return [quoted(key) for key in keys]
