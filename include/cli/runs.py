@@ -87,13 +87,14 @@ def _plan_transform(pipeline: Pipeline, settings: Settings, *, as_json: bool) ->
     from include.transform.plan import plan_transform  # noqa: PLC0415 - Delta and Arrow, half a second
 
     found = plan_transform(pipeline, settings, "plan", dry_run=True)
+    engine = pipeline.transformation().engine
     if as_json:
-        print_json({"pipeline": pipeline.name, **found.to_dict()})
+        print_json({"pipeline": pipeline.name, "engine": engine, **found.to_dict()})
     else:
         print_line(
             f"{pipeline.name}: to read: {found.pending_rows:,} rows, {size(found.pending_bytes)} of "
             f"{pipeline.transformation().source} up to its version {found.source_version}, "
-            f"in {found.pending_batches:,} micro-batches."
+            f"in {found.pending_batches:,} micro-batches." + (f" Engine: {engine}." if engine else "")
         )
     return 0
 

@@ -257,7 +257,8 @@ class TransformOptions(Section):
     """How the source's changes are cut into micro-batches, and what changed rows mean.
 
     A micro-batch ends after `maxVersionsPerTrigger` versions of the source, or at `maxBytesPerTrigger`, whatever comes
-    first; one version is never cut. `skipChangeCommits` leaves out the source's updates and deletes.
+    first; one version is never cut. `skipChangeCommits` leaves out the source's updates and deletes, `ignoreDeletes`
+    only commits that take whole files away and add none.
     """
 
     max_versions_per_trigger: Count = Field(default=1000, alias="maxVersionsPerTrigger")
@@ -265,6 +266,7 @@ class TransformOptions(Section):
         default=1 << 30, alias="maxBytesPerTrigger", json_schema_extra={"default": "1g"}
     )
     skip_change_commits: Flag = Field(default=False, alias="skipChangeCommits")
+    ignore_deletes: Flag = Field(default=False, alias="ignoreDeletes")
 
 
 class Transform(Section):
@@ -290,6 +292,14 @@ class Transform(Section):
         """The tables that micro-batches read at a pinned version, each once."""
         tables = [step.body.table for step in self.steps if step.kind in ("join", "stream_join")]
         return tuple(dict.fromkeys(tables))
+
+    @property
+    def engine(self) -> str | None:
+        """How its windows are aggregated, in words; None without a window step."""
+        last = self.steps[-1]
+        if last.stateful is not None or (last.window is not None and last.window.stateful):
+            return "stateful (Spark's own state, with a watermark)"
+        return None if last.window is None else "merge (partial aggregates, merged into the table)"
 
     @model_validator(mode="after")
     def _not_itself(self) -> Self:

@@ -159,6 +159,7 @@ def _since(pipeline: Pipeline, settings: Settings, last: PlannedRange, source: D
             options.max_bytes_per_trigger,
             feed=last.versions.feed,
             skip_changes=options.skip_change_commits,
+            ignore_deletes=options.ignore_deletes,
         )
     )
 

@@ -62,13 +62,20 @@ def pins_of(text: str) -> dict[str, Pin]:
 
 
 def cut(
-    commits: Iterable[Commit], max_versions: int, max_bytes: int, *, feed: bool, skip_changes: bool = False
+    commits: Iterable[Commit],
+    max_versions: int,
+    max_bytes: int,
+    *,
+    feed: bool,
+    skip_changes: bool = False,
+    ignore_deletes: bool = False,
 ) -> Iterator[VersionRange]:
     """Ranges that hold all commits that change data, in order and without overlap.
 
     A range ends after `max_versions` such commits, before one that would bring it above `max_bytes`, and where the
     change feed was turned on or off. A commit that took rows away is a range of its own: what it took cannot have been
-    added in the same range. With `skip_changes` no range has it. `feed` says whether the feed was on before the first.
+    added in the same range. With `skip_changes` no range has it, with `ignore_deletes` only if it also added files.
+    `feed` says whether the feed was on before the first.
     """
     group: list[Commit] = []
     for commit in commits:
@@ -78,7 +85,8 @@ def cut(
             yield _range(group, feed=feed)
             group = []
         feed = feed if commit.feed is None else commit.feed
-        if commit.changes and not skip_changes:
+        left_out = skip_changes or (ignore_deletes and commit.files == 0)
+        if commit.changes and not left_out:
             yield _range([commit], feed=feed)
         elif not commit.empty and not commit.changes:
             group.append(commit)

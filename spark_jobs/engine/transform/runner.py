@@ -15,6 +15,8 @@ import time
 from dataclasses import replace
 from typing import Protocol
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from include.cache.figures import write_figures
@@ -30,6 +32,7 @@ from spark_jobs.engine.transform.append import AppendSink
 from spark_jobs.engine.transform.changes import ChangesSink
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.first import FirstSink
+from spark_jobs.engine.transform.problems import file_is_gone, vacuumed
 from spark_jobs.engine.transform.processors import state_of
 from spark_jobs.engine.transform.source import Source
 from spark_jobs.engine.transform.stateful import StatefulSink
@@ -72,6 +75,10 @@ def _run(sink: Sink, planned: PlannedRange, pipeline: Pipeline, settings: Settin
     started = time.monotonic()
     try:
         sink.write(_as_wanted(pipeline, planned))
+    except (PySparkException, Py4JJavaError) as error:
+        if not file_is_gone(error):
+            raise
+        raise vacuumed(planned, pipeline.transformation().source, error) from error
     finally:
         steps.release()
     if _committed(pipeline, settings) != planned.batch:
@@ -109,7 +116,9 @@ def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id:
 
 def _as_wanted(pipeline: Pipeline, planned: PlannedRange) -> PlannedRange:
     """The range, with changes passed over where the pipeline says so since it was planned."""
-    if planned.versions.kind == "changes" and pipeline.transformation().options.skip_change_commits:
+    options = pipeline.transformation().options
+    left_out = options.skip_change_commits or (options.ignore_deletes and planned.versions.size == 0)
+    if planned.versions.kind == "changes" and left_out:
         return replace(planned, versions=replace(planned.versions, kind="skipped", rows=0))
     return planned
 

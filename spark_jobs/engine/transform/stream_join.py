@@ -30,6 +30,7 @@ from include.transform.plan_table import PlanTable
 from include.transform.ranges import Pin, PlannedRange, VersionRange
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.join import added_columns
+from spark_jobs.engine.transform.problems import file_is_gone
 from spark_jobs.engine.transform.source import Source, pinned_frame
 from spark_jobs.engine.transform.states import inserts, persisted
 from spark_jobs.engine.transform.steps import RowSteps
@@ -37,8 +38,6 @@ from spark_jobs.engine.transform.steps import RowSteps
 MATCHED = "_matched"
 LEFT_TIME, RIGHT_TIME, GONE = "__sluice_left_time", "__sluice_right_time", "__sluice_gone"
 _MICROS = 1_000_000
-# What Spark says when a file of a version is not there.
-VACUUMED = ("FILE_NOT_EXIST", "DELTA_FILE_NOT_FOUND", "FileNotFoundException")
 
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ class StreamJoinSink:
         except RowsWent:
             self._anew(planned, f"rows of {self.step.table} went or were updated")
         except (PySparkException, Py4JJavaError) as error:
-            if not any(mark in str(error) for mark in VACUUMED):
+            if not file_is_gone(error):
                 raise
             self._anew(planned, "files of earlier versions are gone")
 

@@ -1,0 +1,159 @@
+"""Spark's own state, exactly once: what cannot be merged, with late rows apart, whatever became of the checkpoint."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql.streaming import StatefulProcessor, StatefulProcessorHandle
+
+from include.config.errors import ConfigError
+from tests.spark.transforming import Lake
+
+SCHEMA = pa.schema([("at", pa.timestamp("us", "UTC")), ("k", pa.string()), ("v", pa.int64())])
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WINDOW = {"type": "tumbling", "time": "at", "size": "1 minute", "keys": ["k"]}
+LATE = {"after": "10 minutes", "action": "divert"}
+MODE = {"window": {**WINDOW, "late": LATE, "measures": {"usual": "mode(v, true)", "n": "count(*)"}}}
+# Minutes and values of the rows of each micro-batch; of the third two rows are late: NOON + 20 - 10 is the watermark.
+BATCHES: tuple[tuple[tuple[int | None, int], ...], ...] = (
+    ((0, 1), (0, 2), (0, 2), (1, 5)),
+    ((0, 1), (0, 1), (20, 3), (None, 9)),
+    ((9, 7), (0, 8), (10, 4), (21, 6), (20, 3)),
+    (),
+    ((21, 7), (21, 7)),
+)
+Trouble = Callable[[Path, int], None]
+
+
+@pytest.fixture
+def lake(tmp_path: Path, spark: SparkSession) -> Lake:
+    return Lake(tmp_path, spark)
+
+
+def rows(batch: tuple[tuple[int | None, int], ...]) -> list[dict[str, Any]]:
+    return [{"at": None if at is None else NOON + timedelta(minutes=at), "k": "a", "v": v} for at, v in batch]
+
+
+def lose_checkpoint(home: Path, _batch: int) -> None:
+    shutil.rmtree(home / "state" / "p" / "checkpoint")
+
+
+def lose_last_commit(home: Path, _batch: int) -> None:
+    """As a kill between the target's commit and the checkpoint's leaves it."""
+    commits = home / "state" / "p" / "checkpoint" / "commits"
+    last = max(int(entry.name) for entry in commits.iterdir() if entry.name.isdigit())
+    for name in (f"{last}", f".{last}.crc"):
+        (commits / name).unlink(missing_ok=True)
+    shutil.rmtree(home / "state" / "p" / "outcomes")
+
+
+def expected() -> list[dict[str, Any]]:
+    """Of all rows that were not late when they came."""
+    windows: dict[int, list[int]] = {}
+    for number, batch in enumerate(BATCHES):
+        for at, v in batch:
+            if at is not None and not (number == 2 and at < 10):
+                windows.setdefault(at, []).append(v)
+    return [{"at": at, "usual": usual(values), "n": len(values)} for at, values in sorted(windows.items())]
+
+
+def usual(values: list[int]) -> int:
+    """The most frequent value, of several the least."""
+    return min(Counter(values).items(), key=lambda item: (-item[1], item[0]))[0]
+
+
+@pytest.mark.parametrize("trouble", [None, lose_checkpoint, lose_last_commit])
+def test_windows_of_what_cannot_be_merged_hold_each_row_once(lake: Lake, trouble: Trouble | None) -> None:
+    lake.configure([{"filter": "v < 100"}, MODE])
+    late, loaded = [], []
+    for number, batch in enumerate(BATCHES):
+        lake.add(rows(batch) or [{"at": NOON, "k": "a", "v": 100}], SCHEMA)
+        figures = lake.run()
+        late.append(figures.rows.late)
+        loaded.append(figures.rows.loaded)
+        if trouble is not None:
+            trouble(lake.home, number)
+    assert (loaded, late) == ([4, 3, 3, 0, 2], [0, 1, 2, 0, 0])
+    found = lake.rows("window_start", "usual", "n")
+    minutes = [(row["window_start"] - NOON).seconds // 60 for row in found]
+    assert [
+        {"at": at, "usual": row["usual"], "n": row["n"]} for at, row in zip(minutes, found, strict=True)
+    ] == expected()
+    apart = lake.rows("v", "_late_reason", "_watermark", table=f"{lake.home}/state/p/late")
+    watermark = NOON + timedelta(minutes=10)
+    assert [(row["v"], row["_watermark"]) for row in apart] == [
+        (7, watermark),
+        (8, watermark),
+        (9, NOON - timedelta(minutes=9)),
+    ]
+
+
+def test_target_that_was_put_back_gets_its_windows_again(lake: Lake) -> None:
+    lake.configure([MODE])
+    gold, before = lake.home / "warehouse" / "gold", lake.home / "before"
+    lake.add(rows(BATCHES[0]), SCHEMA)
+    lake.run()
+    shutil.copytree(gold, before)
+    lake.add(rows(BATCHES[1]), SCHEMA)
+    lake.run()
+    shutil.rmtree(gold)
+    shutil.move(before, gold)
+    lake.load()
+    assert [(row["usual"], row["n"]) for row in lake.rows("window_start", "usual", "n")] == [(1, 5), (5, 1), (3, 1)]
+
+
+def test_sessions_come_when_they_are_final(lake: Lake) -> None:
+    window = {"type": "session", "time": "at", "gap": "5 minutes", "keys": ["k"], "late": LATE}
+    lake.configure([{"window": {**window, "measures": {"usual": "mode(v, true)"}}}])
+    lake.add(rows(((0, 1), (4, 1), (8, 2))), SCHEMA)
+    lake.run()
+    assert lake.rows("usual") == []
+    lake.add(rows(((30, 4),)), SCHEMA)
+    lake.run()
+    lake.add(rows(((31, 4),)), SCHEMA)
+    lake.run()
+    assert lake.rows("window_start", "window_end", "usual") == [
+        {"window_start": NOON, "window_end": NOON + timedelta(minutes=13), "usual": 1}
+    ]
+
+
+class Running(StatefulProcessor):
+    """The running sum of each key."""
+
+    def init(self, handle: StatefulProcessorHandle) -> None:
+        self._sum = handle.getValueState("sum", "total BIGINT")
+
+    def handleInputRows(self, key: Any, rows: Iterator[Row], timerValues: Any) -> Iterator[Row]:  # noqa: N802, N803
+        total = (self._sum.get()[0] if self._sum.exists() else 0) + sum(row.v for row in rows)
+        self._sum.update((total,))
+        yield Row(k=key[0], total=total)
+
+    def close(self) -> None:
+        pass
+
+
+def running(stream: DataFrame) -> DataFrame:
+    return stream.groupBy("k").transformWithState(Running(), "k STRING, total BIGINT", "Update", "None")
+
+
+@pytest.mark.parametrize("keys", [["k"], None])
+def test_processor_of_the_users_has_its_state_and_sees_each_row_once(lake: Lake, keys: list[str] | None) -> None:
+    step = {"function": "tests.spark.test_stateful:running", "time": "at", "late": LATE}
+    if keys is None:
+        lake.configure([{"stateful": {**step, "keys": ["nope"]}}])
+        lake.add(rows(((0, 1),)), SCHEMA)
+        with pytest.raises(ConfigError, match="gives no column nope"):
+            lake.run()
+        return
+    lake.configure([{"stateful": {**step, "keys": keys}}])
+    for batch in (((0, 1), (1, 2)), ((2, 3), (20, 4)), ((0, 100), (21, 5))):
+        lake.add(rows(batch), SCHEMA)
+        lake.run()
+        lake.load()
+    assert lake.rows("k", "total") == [{"k": "a", "total": 15}]
