@@ -44,6 +44,7 @@ from tests.spark.test_windows import WINDOWS
 EXAMPLES = int(os.environ.get("SLUICE_EXAMPLES", "200"))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BRONZE = "id bigint, at timestamp, k string, v bigint, price decimal(9, 2), who string"
+ROWS = pa.schema([("id", pa.int64()), *SCHEMA])
 OTHER = "k string, seen timestamp, temp bigint"
 # What may happen to a run: nothing; a second start; a kill after the target's commit; one before it; one before the
 # job; and before the run: the source compacted, or compacted and vacuumed; the stream's checkpoint deleted.
@@ -111,8 +112,9 @@ class Chain:
         """A run, and the trouble that it meets."""
         state, target = self.home / "state" / pipeline.name, Path(self.settings.table_root(pipeline.targets[0]))
         before = self.home / "before"
-        if trouble in ("optimize", "vacuum") and pipeline.transform is not None:
-            source = DeltaTable(self.settings.table_root(pipeline.transform.source))
+        read = None if pipeline.transform is None else self.settings.table_root(pipeline.transform.source)
+        source = DeltaTable(read) if read is not None and DeltaTable.is_deltatable(read) else None
+        if trouble in ("optimize", "vacuum") and source is not None:
             source.optimize.compact()
         if trouble == "no checkpoint":
             shutil.rmtree(state / "checkpoint", ignore_errors=True)
@@ -127,7 +129,7 @@ class Chain:
             self._load(pipeline)
         if trouble == "no outcome":
             shutil.rmtree(state / "outcomes", ignore_errors=True)
-        if trouble == "vacuum" and pipeline.transform is not None:
+        if trouble == "vacuum" and source is not None:
             source.update_incremental()
             source.vacuum(0, dry_run=False, enforce_retention_duration=False)
 
@@ -162,11 +164,10 @@ class Chain:
 
 def typed(rows: Sequence[Row]) -> pa.Table:
     """The files' rows as DuckDB takes them."""
-    schema = pa.schema([("id", pa.int64()), *SCHEMA])
     at = [None if row["at"] is None else datetime.fromisoformat(row["at"]) for row in rows]
     prices = [None if row["price"] is None else Decimal(str(row["price"])).quantize(Decimal("0.01")) for row in rows]
     return pa.Table.from_pylist(
-        [{**row, "at": when, "price": price} for row, when, price in zip(rows, at, prices, strict=True)], schema=schema
+        [{**row, "at": when, "price": price} for row, when, price in zip(rows, at, prices, strict=True)], schema=ROWS
     )
 
 
@@ -216,7 +217,7 @@ def of_windows(rows: Sequence[Row], _other: Sequence[Row], chain: Chain) -> list
     sql = """SELECT time_bucket(INTERVAL '300 seconds', "at", TIMESTAMPTZ '1970-01-01 00:00:00+00') AS s, count(*),
         CAST(sum(v) AS BIGINT), max(v) FROM rows WHERE "at" IS NOT NULL GROUP BY s"""
     found = [tuple(row.values()) for row in chain.rows("gold.again", "window_start", "n", "total", "most")]
-    wanted = query(sql, rows=typed(newest(rows)))
+    wanted = query(sql, rows=pa.Table.from_pylist(newest(rows), schema=ROWS))
     return unequal([(str(at), *rest) for at, *rest in found], [(str(at), *rest) for at, *rest in wanted])
 
 

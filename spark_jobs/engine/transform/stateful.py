@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -53,6 +55,8 @@ CONF = {
     # A micro-batch is a file: none without one.
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
 }
+# What Spark says of a checkpoint that it cannot read.
+_UNREADABLE = ("CANNOT_LOAD_STATE_STORE", "Malformed log file", "Incomplete log file", "INCOMPLETE_LOG", "MALFORMED_LOG")
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class StatefulSink:
         if any(inputs[epoch] > self._committed for epoch in checkpoint.done(len(inputs))):
             checkpoint.move_aside("the target does not hold all of its batches")
         if inputs and inputs[-1] == planned.batch:
-            self._stream(planned, figures, inputs, checkpoint)
+            self._stream_or_again(planned, figures, inputs, checkpoint)
         if self._committed < planned.batch:
             self._nothing(planned, figures)
 
@@ -147,6 +151,19 @@ class StatefulSink:
     @property
     def _committed(self) -> int:
         return committed_batch(self.target.settings, self.target.name, app_id(self.target.pipeline.name))
+
+    def _stream_or_again(
+        self, planned: PlannedRange, figures: BatchFigures, inputs: list[int], checkpoint: Checkpoint
+    ) -> None:
+        """Go on from the checkpoint; where Spark cannot read it (a file is gone, or empty), make the state again."""
+        known = bool(checkpoint.done(len(inputs)))
+        try:
+            self._stream(planned, figures, inputs, checkpoint)
+        except (PySparkException, Py4JJavaError) as error:
+            if not known or self._committed >= planned.batch or not any(mark in str(error) for mark in _UNREADABLE):
+                raise
+            checkpoint.move_aside(str(error).strip().splitlines()[0][:300])
+            self._stream(planned, figures, inputs, checkpoint)
 
     def _stream(self, planned: PlannedRange, figures: BatchFigures, inputs: list[int], checkpoint: Checkpoint) -> None:
         """Do all micro-batches that the checkpoint does not call done; only the planned one is new to the target."""
