@@ -294,10 +294,16 @@ class Transform(Section):
         return tuple(dict.fromkeys(tables))
 
     @property
+    def stateful(self) -> bool:
+        """True where Spark's own state is used."""
+        last = self.steps[-1]
+        return last.stateful is not None or (last.window is not None and last.window.stateful)
+
+    @property
     def engine(self) -> str | None:
         """How its windows are aggregated, in words; None without a window step."""
         last = self.steps[-1]
-        if last.stateful is not None or (last.window is not None and last.window.stateful):
+        if self.stateful:
             return "stateful (Spark's own state, with a watermark)"
         return None if last.window is None else "merge (partial aggregates, merged into the table)"
 

@@ -71,6 +71,7 @@ def plan_job(
     profile = choose_profile(planned_bytes)
     conf = {
         **_base_conf(profile, java),
+        **_state_conf(pipeline),
         **_network_conf(master),
         **pipeline.resources.spark_conf(),
         **settings.spark_conf,
@@ -136,6 +137,12 @@ def _base_conf(profile: Profile, java: Java) -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": partitions,
         "spark.sql.sources.parallelPartitionDiscovery.threshold": str(LISTING_THRESHOLD),
     }
+
+
+def _state_conf(pipeline: Pipeline) -> dict[str, str]:
+    """Spark's RocksDB copies its files by Hadoop's checksumming local file system only; tables' names have no colon."""
+    stateful = pipeline.transform is not None and pipeline.transform.stateful
+    return {"spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem"} if stateful else {}
 
 
 def _network_conf(master: str) -> dict[str, str]:

@@ -25,6 +25,11 @@ class Checkpoint:
                 remedy="Set SLUICE_STATE to a folder that all runs see, or use measures that can be merged.",
             )
 
+    @property
+    def exists(self) -> bool:
+        """True where a stream has begun with it."""
+        return Path(self.location, "offsets").is_dir()
+
     def done(self, known: int) -> range:
         """The micro-batches that Spark calls done, of the `known` ones."""
         names = (entry.name for entry in Path(self.location, "commits").glob("*"))

@@ -55,8 +55,8 @@ CONF = {
     # A micro-batch is a file: none without one.
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
 }
-# What Spark says of a checkpoint that it cannot read.
-_UNREADABLE = ("CANNOT_LOAD_STATE_STORE", "Malformed log file", "Incomplete log file", "INCOMPLETE_LOG", "MALFORMED_LOG")
+# What Spark says where a file of the state is gone. Other files of a checkpoint fail before the first micro-batch.
+_NO_STATE = "CANNOT_LOAD_STATE_STORE"
 
 
 @dataclass(frozen=True)
@@ -156,22 +156,30 @@ class StatefulSink:
         self, planned: PlannedRange, figures: BatchFigures, inputs: list[int], checkpoint: Checkpoint
     ) -> None:
         """Go on from the checkpoint; where Spark cannot read it (a file is gone, or empty), make the state again."""
-        known = bool(checkpoint.done(len(inputs)))
+        known, entered = checkpoint.exists, list[int]()
         try:
-            self._stream(planned, figures, inputs, checkpoint)
+            self._stream(planned, figures, inputs, checkpoint, entered)
         except (PySparkException, Py4JJavaError) as error:
-            if not known or self._committed >= planned.batch or not any(mark in str(error) for mark in _UNREADABLE):
+            if not known or (entered and _NO_STATE not in str(error)) or self._committed >= planned.batch:
                 raise
             checkpoint.move_aside(str(error).strip().splitlines()[0][:300])
-            self._stream(planned, figures, inputs, checkpoint)
+            self._stream(planned, figures, inputs, checkpoint, [])
 
-    def _stream(self, planned: PlannedRange, figures: BatchFigures, inputs: list[int], checkpoint: Checkpoint) -> None:
+    def _stream(
+        self,
+        planned: PlannedRange,
+        figures: BatchFigures,
+        inputs: list[int],
+        checkpoint: Checkpoint,
+        entered: list[int],
+    ) -> None:
         """Do all micro-batches that the checkpoint does not call done; only the planned one is new to the target."""
         spark = self.target.spark
         for key, value in CONF.items():
             spark.conf.set(key, value)
 
         def enter(frame: DataFrame, epoch: int) -> None:
+            entered.append(epoch)
             if inputs[epoch] <= self._committed:
                 frame.write.format("noop").mode("overwrite").save()  # the state needs it, the target has it
             elif inputs[epoch] == planned.batch:
