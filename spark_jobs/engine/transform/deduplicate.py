@@ -12,7 +12,7 @@ keys is written anew.
 
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import Window as Over
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -85,11 +85,8 @@ class SeenKeys:
 
     def _ranked(self, fresh: DataFrame) -> DataFrame:
         """The rows that are let through."""
-        order = [
-            *([F.col(BATCH).asc_nulls_first()] if BATCH in fresh.columns else []),
-            F.col(AT).asc_nulls_last(),
-            HASH,
-        ]
+        arrived = [F.col(BATCH).asc_nulls_first()] if BATCH in fresh.columns else []
+        order: list[Column] = [*arrived, F.col(AT).asc_nulls_last(), F.col(HASH).asc()]
         by_key = Over.partitionBy(*(quoted(key) for key in self.step.keys)).orderBy(*order)
         ranked = fresh.withColumn(RANK, F.row_number().over(by_key))
         return ranked.where(F.col(RANK) == 1) if self.step.within is None else self._apart(ranked)
