@@ -76,8 +76,9 @@ faults: setup ## Kill real runs before and after every commit they make (40 minu
 	$(VENV)/bin/pytest -m slow tests/e2e/fault
 
 .PHONY: properties
-properties: setup ## Window tables against another engine: hundreds of orders, slicings and crashes (an hour)
-	$(VENV)/bin/pytest -m slow tests/spark/test_window_properties.py tests/spark/test_windows.py tests/spark/test_stream_join.py
+properties: setup ## All tables against another engine: hundreds of orders, slicings, replaced files and crashes (hours)
+	$(VENV)/bin/pytest -m slow tests/spark/test_chain_properties.py tests/spark/test_window_properties.py \
+	  tests/spark/test_windows.py tests/spark/test_stream_join.py tests/spark/test_stateful.py
 
 .PHONY: corpus
 corpus: setup ## Damage valid files byte by byte, many thousands, against models in plain Python (half an hour)

@@ -1,8 +1,9 @@
 """Window tables: Sluice's merge engine against Spark's own stateful streaming with the same MERGE, in one warm driver.
 
-    python -m benchmarks.transform [--events 2000000] [--windows 1000000] [--rounds 3]
+    python -m benchmarks.transform [--events 2000000] [--windows 1000000] [--rounds 3] [--minutes 60]
 
-Rounds are interleaved; the table of medians goes to benchmarks/transform.md. Each scenario says what it compares:
+Rounds are interleaved; the table of medians goes to benchmarks/transform.md: wall seconds, and the CPU seconds of the
+JVM and the driver, which other work on the machine does not move as much. Each scenario says what it compares:
 - throughput: the same events, in the same micro-batches, into the same table by native update mode and by Sluice;
 - flatness: 10,000 events into a table of many windows, and the same into an empty one;
 - latency: 100 events into a small table.
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from delta.tables import DeltaTable as SparkDelta
@@ -51,13 +53,38 @@ def session() -> SparkSession:
     return made
 
 
+class Cost(NamedTuple):
+    """Seconds on the clock, and of the CPUs."""
+
+    wall: float
+    cpu: float
+
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
+        return Cost(self.wall + other.wall, self.cpu + other.cpu)
+
+
+Rows = list[tuple[str, list[Cost]]]
+
+
 class Bench:
     """One warehouse for all rounds."""
 
     def __init__(self, home: Path, spark: SparkSession) -> None:
         self.home = home
         self.spark = spark
+        self._jvm = int(spark._jvm.java.lang.ProcessHandle.current().pid())  # type: ignore[union-attr]
         self.settings: Settings = load_settings({"SLUICE_HOME": str(home)}, home / "none.yaml")
+
+    def measured(self, run: Callable[[], None]) -> Cost:
+        """What a run took."""
+        started, cpu = time.monotonic(), self._cpu()
+        run()
+        return Cost(time.monotonic() - started, self._cpu() - cpu)
+
+    def _cpu(self) -> float:
+        """CPU seconds of the JVM and of this process so far."""
+        found = Path(f"/proc/{self._jvm}/stat").read_text().rpartition(")")[2].split()
+        return (int(found[11]) + int(found[12])) / os.sysconf("SC_CLK_TCK") + time.process_time()
 
     def events(self, table: str, first: int, count: int, seconds: int) -> None:
         """One commit of `count` events from number `first` on, spread over `seconds` from a fixed day on."""
@@ -70,8 +97,8 @@ class Bench:
         )
         rows.coalesce(FILES).write.format("delta").mode("append").save(self.settings.table_root(table))
 
-    def pipeline(self, name: str, source: str, target: str) -> Callable[[], float]:
-        """A function that plans and does what is pending, and returns its wall seconds."""
+    def pipeline(self, name: str, source: str, target: str) -> Callable[[], Cost]:
+        """A function that plans and does what is pending, and returns what it took."""
         window = {"type": "tumbling", "time": "at", "size": "1 minute", "keys": ["k"], "measures": MEASURES}
         options = {"maxVersionsPerTrigger": 1}
         section = {"source": source, "steps": [{"window": window}], "table": target, "options": options}
@@ -79,18 +106,19 @@ class Bench:
         file.write_text(yaml.safe_dump({"name": name, "transform": section}))
         loaded = load_pipeline(file)
 
-        def run() -> float:
-            started = time.monotonic()
+        def run() -> None:
             plan_transform(loaded, self.settings, "bench")
             run_batches(self.spark, loaded, self.settings, "bench")
-            return time.monotonic() - started
 
-        return run
+        return lambda: self.measured(run)
 
-    def native(self, source: str, target: str, checkpoint: str) -> float:
+    def native(self, source: str, target: str, checkpoint: str) -> Cost:
+        """What the native way took."""
+        return self.measured(lambda: self._native(source, target, checkpoint))
+
+    def _native(self, source: str, target: str, checkpoint: str) -> None:
         """Spark's own way: update mode with a watermark, each micro-batch's windows merged into the table."""
         location = self.settings.table_root(target)
-        started = time.monotonic()
 
         def upsert(frame: DataFrame, _epoch: int) -> None:
             rows = frame.select(
@@ -121,18 +149,19 @@ class Bench:
             .start()
         )
         query.awaitTermination()
-        return time.monotonic() - started
 
     def sum_of(self, target: str) -> int:
         table = self.spark.read.format("delta").load(self.settings.table_root(target))
         return int(table.agg(F.sum("events")).collect()[0][0])
 
 
-def throughput(bench: Bench, events: int, rounds: int) -> list[tuple[str, list[float]]]:
+def throughput(bench: Bench, events: int, rounds: int, deadline: float) -> Rows:
     """Both see one commit first, then the others; what is measured is their runs, not the making of events."""
     ours, theirs = [], []
     share = events // COMMITS
     for number in range(rounds):
+        if number and time.monotonic() > deadline:
+            break
         source = f"bronze.t{number}"
         bench.events(source, 0, share, 2 * DAY)
         run = bench.pipeline(f"thru{number}", source, f"gold.t{number}")
@@ -147,7 +176,7 @@ def throughput(bench: Bench, events: int, rounds: int) -> list[tuple[str, list[f
     return [(f"{events:,} events, native update mode", theirs), (f"{events:,} events, Sluice", ours)]
 
 
-def flatness(bench: Bench, windows: int, rounds: int) -> list[tuple[str, list[float]]]:
+def flatness(bench: Bench, windows: int, rounds: int) -> Rows:
     """A table of many windows and an empty one get the same batches, of the newest day."""
     days = max(1, windows // KEYS * 60 // DAY)
     at = F.timestamp_seconds(F.lit(1_700_000_000 // DAY * DAY - days * DAY) + F.floor(F.col("id") / KEYS) * 60)
@@ -157,7 +186,7 @@ def flatness(bench: Bench, windows: int, rounds: int) -> list[tuple[str, list[fl
     every.write.format("delta").save(bench.settings.table_root("bronze.many"))
     bench.events("bronze.few", 0, 1, DAY)
     runs = {name: bench.pipeline(name, f"bronze.{name}", f"gold.{name}") for name in ("many", "few")}
-    seconds: dict[str, list[float]] = {"many": [], "few": [], "latency": []}
+    seconds: dict[str, list[Cost]] = {"many": [], "few": [], "latency": []}
     for run in runs.values():
         run()
     for number in range(rounds + 1):
@@ -174,20 +203,46 @@ def flatness(bench: Bench, windows: int, rounds: int) -> list[tuple[str, list[fl
     ]
 
 
+def _wall(costs: list[Cost]) -> float:
+    return statistics.median(cost.wall for cost in costs)
+
+
+def _cpu(costs: list[Cost]) -> float:
+    return statistics.median(cost.cpu for cost in costs)
+
+
+def compared(rows: dict[str, list[Cost]], events: int) -> list[str]:
+    """The ratios that matter, in words."""
+    many, few, latency, native, ours = rows.values()
+    return [
+        f"- Against native update mode: {_wall(native) / _wall(ours):.2f}x the events a second, "
+        f"{_cpu(native) / _cpu(ours):.2f}x a second of CPU: {events / _cpu(ours):,.0f} events against "
+        f"{events / _cpu(native):,.0f}.",
+        f"- The same 10,000 events take {_wall(many) / _wall(few):.2f} times as long where the table is large "
+        f"({_cpu(many) / _cpu(few):.2f} times the CPU).",
+        f"- A micro-batch of 100 events: {_wall(latency):.2f} s, planned and committed.",
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--windows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=60, help="after which no further round begins")
     args = parser.parse_args()
+    deadline = time.monotonic() + 60 * args.minutes
     home = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
     try:
         bench = Bench(home, session())
-        rows = [*flatness(bench, args.windows, args.rounds), *throughput(bench, args.events, args.rounds)]
+        rows = [*flatness(bench, args.windows, args.rounds), *throughput(bench, args.events, args.rounds, deadline)]
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    lines = ["| scenario | median s | all rounds |", "|---|---:|---|"]
-    lines += [f"| {name} | {statistics.median(s):.2f} | {', '.join(f'{x:.2f}' for x in s)} |" for name, s in rows]
+    lines = ["| scenario | median s | all rounds | median CPU s |", "|---|---:|---|---:|"]
+    for name, costs in rows:
+        walls = ", ".join(f"{cost.wall:.2f}" for cost in costs)
+        lines.append(f"| {name} | {_wall(costs):.2f} | {walls} | {_cpu(costs):.2f} |")
+    lines += ["", *compared(dict(rows), args.events)]
     RESULT.write_text(f"{(__doc__ or '').splitlines()[0]}\n\n" + "\n".join(lines) + "\n")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

@@ -358,7 +358,9 @@ def test_gold_equals_the_batch_query_over_the_files(
     check_chain(spark, pool, kind, rounds, limit, lambda: data.draw(st.sampled_from(TROUBLE)))
 
 
-@pytest.mark.parametrize("kind", ["again", "first", "scd2", "pairs_or_alone"])
+@pytest.mark.parametrize(
+    "kind", ["again", "pairs_or_alone", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("first", "scd2"))]
+)
 def test_chain_of_a_few_files_equals_the_batch_query(spark: SparkSession, pool: ProbePool, kind: str) -> None:
     rng = random.Random(kind)
 

@@ -69,8 +69,18 @@ def usual(values: list[int]) -> int:
     return min(Counter(values).items(), key=lambda item: (-item[1], item[0]))[0]
 
 
-@pytest.mark.parametrize("trouble", [None, lose_checkpoint, lose_last_commit])
-def test_windows_of_what_cannot_be_merged_hold_each_row_once(lake: Lake, trouble: Trouble | None) -> None:
+TROUBLES: dict[str, tuple[Trouble | None, ...]] = {
+    "none": (None,),
+    "lost checkpoints": (lose_checkpoint,),
+    "lost commits": (lose_last_commit,),
+    "one, then the other": (lose_last_commit, lose_checkpoint),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in [*TROUBLES][:3]), [*TROUBLES][3]]
+)
+def test_windows_of_what_cannot_be_merged_hold_each_row_once(lake: Lake, kind: str) -> None:
     lake.configure([{"filter": "v < 100"}, MODE])
     late, loaded = [], []
     for number, batch in enumerate(BATCHES):
@@ -78,6 +88,7 @@ def test_windows_of_what_cannot_be_merged_hold_each_row_once(lake: Lake, trouble
         figures = lake.run()
         late.append(figures.rows.late)
         loaded.append(figures.rows.loaded)
+        trouble = TROUBLES[kind][number % len(TROUBLES[kind])]
         if trouble is not None and number != EMPTY:  # which has no micro-batch
             trouble(lake.home)
     assert (loaded, late) == ([4, 3, 3, 0, 2], [0, 1, 2, 0, 0])

@@ -1,7 +1,7 @@
 """A transformation that is killed with SIGKILL ends with the table of the batch query: at its commits, and at any time.
 
-Two points run always: between the target's commit and what comes after it, with and without a state. The whole
-enumeration, before and after every commit that a recorded run makes, is `slow`: `make faults`.
+One point runs always: between the target's commit and what comes after it. The whole enumeration, before and after
+every commit that a recorded run makes, with and without a state, is `slow`: `make faults`.
 """
 
 import os
@@ -112,7 +112,7 @@ def killed_and_recovered(world: World, injector: Injector, point: Point, when: W
     ("kind", "when", "path"),
     [
         ("tumbling", "after", f"{GOLD}/00000000000000000001.json"),
-        ("stateful", "before", "state/p/checkpoint/commits/1"),
+        pytest.param("stateful", "before", "state/p/checkpoint/commits/1", marks=pytest.mark.slow),
     ],
 )
 def test_kill_after_the_targets_commit_adds_nothing_twice(
@@ -160,6 +160,7 @@ def test_killed_runs_add_each_row_once(tmp_path: Path, kind: str) -> None:
     assert world.problems() == []
 
 
+@pytest.mark.slow
 def test_processor_of_the_users_has_its_state_and_sees_each_row_once(tmp_path: Path) -> None:
     world = World(tmp_path, "function", [{**row, "k": "a", "v": 1} for row in events(seed=13, count=40) if row["at"]])
     late = {"after": "10 days", "action": "divert"}
