@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -30,8 +29,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from include.algebra.measures import TIME, quoted
 from include.config.errors import Defect
 from include.config.settings import spark_uri
-from include.ledger.tables import open_table
 from include.ledger.target import app_id, committed_batch
+from include.transform.commits import read_commits
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.checkpoint import Checkpoint
@@ -129,30 +128,23 @@ class StatefulSink:
     def _make_input(self, rows: DataFrame) -> None:
         """An empty table as version 0. Its log is kept: a lost checkpoint is made again from all of it."""
         builder = DeltaTable.createIfNotExists(self.target.spark).location(spark_uri(self._input))
-        shape = _numbered(rows, 0).schema
+        shape = rows.withColumn(INPUT_BATCH, F.lit(0).cast("bigint")).schema
         builder.addColumns(shape).property("delta.logRetentionDuration", "interval 10000 days").execute()
 
     def _stage(self, rows: DataFrame, planned: PlannedRange) -> None:
-        writer = _numbered(rows, planned.batch).coalesce(1).write.format("delta")
+        writer = rows.withColumn(INPUT_BATCH, F.lit(planned.batch).cast("bigint")).coalesce(1).write.format("delta")
         writer = writer.mode("append").option("mergeSchema", "true").option("txnVersion", planned.batch)
         writer.option("txnAppId", f"{app_id(self.target.pipeline.name)}:input").save(spark_uri(self._input))
 
     def _inputs(self) -> list[int]:
-        """The planned batch of each file of the input, in the order of the stream's micro-batches.
-
-        Raises:
-            Defect: somebody else wrote or compacted the table.
-        """
-        table = open_table(self._input)
-        if table is None:
-            return []
-        files = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
-        if not files.num_rows:
-            return []
-        first, last = (files[f"{bound}.{INPUT_BATCH}"].to_pylist() for bound in ("min", "max"))
-        if first != last or len(set(first)) != len(first):
-            raise Defect(f"{self._input} does not have a file for each batch.", remedy="Nothing else may write it.")
-        return sorted(int(batch) for batch in first)
+        """The planned batch of each file of the input, in the order of the stream's micro-batches."""
+        table = self.target.spark.read.format("delta").load(spark_uri(self._input))
+        batches = sorted(row[0] for row in table.select(INPUT_BATCH).distinct().collect())
+        newest = DeltaTable.forPath(self.target.spark, spark_uri(self._input)).history(1).collect()[0]["version"]
+        files = sum(commit.files for commit in read_commits(self._input, 0, newest))
+        if files != len(batches):
+            raise Defect(f"{self._input} has {files} files for {len(batches)} batches.", remedy="Please report this.")
+        return batches
 
     # ---- the stream
 
@@ -230,11 +222,6 @@ class StatefulSink:
             rows = spark.readStream.format("delta").load(spark_uri(self._input))
             empty = spark.createDataFrame([], self.stateful.build(self._watermarked(rows)).schema)
         self.target.append(empty, planned, figures)
-
-
-def _numbered(rows: DataFrame, batch: int) -> DataFrame:
-    """The rows with their batch, as the first column: Delta has statistics of the first ones only."""
-    return rows.select(F.lit(batch).cast("bigint").alias(INPUT_BATCH), "*")
 
 
 def _dropped(progress: Any) -> int:
