@@ -26,8 +26,9 @@ from include.probe.records import spec_of
 from include.probe.streams import Planned
 from include.probe.workers import ProbePool
 from include.submit.profile import delta_jars
+from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.misfits import is_misfit
-from spark_jobs.engine.readers import BatchFile, read_files
+from spark_jobs.engine.readers import read_files
 
 SCHEMA = "id bigint, carrier string, origin string, distance double, delay bigint, at string"
 COLUMNS = tuple(column.split()[0] for column in SCHEMA.split(", "))

@@ -120,6 +120,11 @@ class Ingest(Section):
         inferred = self.schema_ddl is None and options.schema_evolution_mode != "none"
         return options.rescued_data_column if asked or inferred else None
 
+    @property
+    def refuses_unknown(self) -> bool:
+        """True where a column or key that the schema lacks has no place: what has one is quarantined."""
+        return self.options.schema_evolution_mode == "none" and self.rescued_column is None
+
     @model_validator(mode="after")
     def _declared_schema(self) -> Self:
         if self.schema_ddl is None:

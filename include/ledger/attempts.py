@@ -2,9 +2,10 @@
 are there.
 
 It makes a replay load under the same schema, lets the outcomes be rebuilt without Spark, and turns a file that hangs
-or crashes Spark's reader into a named one: after three attempts that ended without a word the batch is *isolated*,
-that is each file is read by itself, noted before and after. A file that was being read when the process ended, twice,
-is the culprit. (Twice, because a kill -9 from outside looks the same, once.)
+or crashes Spark's reader into a named one: after three attempts that ended without a word the batch is *isolated*:
+its files are read into nothing, noted before and after, first all together, then in smaller and smaller groups where
+that fails. A file that was being read by itself when the process ended, twice, is the culprit. (Twice, because a
+kill -9 from outside looks the same, once.)
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from include.ledger.state_files import delete_document, read_document, write_doc
 
 ATTEMPTS_BEFORE_ISOLATION = 3
 STRIKES = 2
+SMALLER = 8  # into how many groups files go that ended the process together
 
 Fate = Literal["load", "quarantine", "superseded"]
 
@@ -32,14 +34,16 @@ class Decision:
 class Attempt:
     """The state of one batch's load.
 
-    `files` holds the decision for each path. `checking` is the file that is being read by itself, `good` those that
-    could be read so; `excluded` maps files that hung or crashed the reader to the reason.
+    `files` holds the decision for each path. `checking` are the files that are being read by themselves, `good` those
+    that could be read so, `together` how many at most are read at once (0: all); `excluded` maps files that hung or
+    crashed the reader to the reason.
     """
 
     schema_version: int | None = None
     attempts: int = 0
     isolate: bool = False
-    checking: str | None = None
+    checking: tuple[str, ...] = ()
+    together: int = 0
     strikes: Mapping[str, int] = field(default_factory=dict)
     good: tuple[str, ...] = ()
     excluded: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +62,8 @@ class AttemptStore:
         if document is None:
             return None
         files = {path: Decision(**decision) for path, decision in document["files"].items()}
-        return Attempt(**{**document, "good": tuple(document["good"]), "files": files})
+        paths = {name: tuple(document[name]) for name in ("good", "checking")}
+        return Attempt(**{**document, **paths, "files": files})
 
     def begin(self, batch: int) -> Attempt:
         """Note that an attempt begins, and draw the conclusion from how the last one ended."""
@@ -80,11 +85,11 @@ class AttemptStore:
     def note_end(self, batch: int, reason: str) -> None:
         """Note that Spark came to an end: the file being read by itself is the culprit, or the batch is isolated."""
         attempt = self.read(batch) or Attempt()
-        if attempt.checking is None:
-            self.write(batch, replace(attempt, isolate=True))
-            return
-        excluded = {**attempt.excluded, attempt.checking: reason}
-        self.write(batch, replace(attempt, checking=None, excluded=excluded))
+        if len(attempt.checking) == 1:
+            excluded = {**attempt.excluded, attempt.checking[0]: reason}
+            self.write(batch, replace(attempt, checking=(), excluded=excluded))
+        else:
+            self.write(batch, replace(_in_smaller_groups(attempt), isolate=True))
 
     def end(self, batch: int) -> None:
         """Forget a batch whose outcomes are written."""
@@ -96,11 +101,19 @@ class AttemptStore:
 
 def _after(attempt: Attempt) -> Attempt:
     """`attempt` with what follows from the end of the one before it."""
-    culprit = attempt.checking
-    if culprit is None:
-        return replace(attempt, isolate=attempt.isolate or attempt.attempts > ATTEMPTS_BEFORE_ISOLATION)
+    if len(attempt.checking) != 1:
+        isolate = attempt.isolate or attempt.attempts > ATTEMPTS_BEFORE_ISOLATION
+        return replace(_in_smaller_groups(attempt), isolate=isolate)
+    culprit = attempt.checking[0]
     strikes = {**attempt.strikes, culprit: attempt.strikes.get(culprit, 0) + 1}
     if strikes[culprit] < STRIKES:
-        return replace(attempt, strikes=strikes, checking=None)
+        return replace(attempt, strikes=strikes, checking=())
     reason = f"reading it hung or ended the Spark process {strikes[culprit]} times"
-    return replace(attempt, strikes=strikes, checking=None, excluded={**attempt.excluded, culprit: reason})
+    return replace(attempt, strikes=strikes, checking=(), excluded={**attempt.excluded, culprit: reason})
+
+
+def _in_smaller_groups(attempt: Attempt) -> Attempt:
+    """The attempt after one that ended while it read several files together."""
+    if not attempt.checking:
+        return attempt
+    return replace(attempt, checking=(), together=max(1, len(attempt.checking) // SMALLER))

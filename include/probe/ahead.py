@@ -51,7 +51,10 @@ class Ahead:
             (planned,) = read_batches(self._settings, self._pipeline.name, batch, batch)
             spec = likely_spec(self._settings, self._pipeline.name, ingest)
             spool = spool_of(self._settings, self._pipeline.name, batch)
-            reports = self._pool.map(probe_tasks(self._settings, ingest, planned.files, spec, spool))
+            refuse = ingest.refuses_unknown
+            reports = self._pool.map(
+                probe_tasks(self._settings, ingest, planned.files, spec, spool, refuse_unknown=refuse)
+            )
             self._found = (batch, spec, reports)
         except Exception as error:  # noqa: BLE001  raised by `take`, in the thread that waits for it
             self._error = error

@@ -14,6 +14,7 @@ from include.probe.report import FileReport, ProbeTask
 from include.probe.streams import BrokenFileError, open_planned
 
 MAGIC = b"PAR1"
+SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 SMALL = 1 << 20  # bytes: decoding them costs less than Spark's opening of the file
 BATCH_ROWS = 1 << 14
 MAX_ROWS_PER_BYTE = 1 << 22  # run lengths pack well; beyond this a row count is a lie that would cost hours
@@ -24,13 +25,25 @@ def probe_parquet(task: ProbeTask) -> FileReport:
     with open_planned(task.planned) as raw:
         try:
             file = pq.ParquetFile(_seekable(raw))
-            shape = tuple(f"{f.name}: {f.type}" for f in file.schema_arrow)
+            shape = _shape(file)
             _refuse_lies(file.metadata, task.planned.size)
             if task.thorough or task.planned.size <= SMALL:
                 _refuse_short(sum(batch.num_rows for batch in file.iter_batches(BATCH_ROWS)), file.metadata.num_rows)
             return FileReport(task.path, "ok", "", file.metadata.num_rows, shape=shape)
         except _DAMAGE as error:
             raise BrokenFileError(f"not a readable Parquet file: {_first_line(error)}") from None
+
+
+def _shape(file: pq.ParquetFile) -> tuple[str, ...]:
+    """The columns, with all that decides on the types that Spark gives them."""
+    leaves: dict[str, list[str]] = {}
+    for index in range(len(file.schema)):
+        leaf = file.schema.column(index)
+        kind = f"{leaf.path} {leaf.physical_type} {leaf.logical_type} {leaf.converted_type} {leaf.max_repetition_level}"
+        leaves.setdefault(leaf.path.split(".")[0], []).append(kind)
+    written = (file.schema_arrow.metadata or {}).get(SPARK_SCHEMA, b"").decode("utf-8", "replace")
+    columns = [f"{f.name}: {f.type} {leaves.get(f.name, '')}" for f in file.schema_arrow]
+    return (*columns[:-1], f"{columns[-1]} {written}") if columns else ()
 
 
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError, RecursionError)

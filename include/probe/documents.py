@@ -24,7 +24,7 @@ def probe_json_document(task: ProbeTask) -> FileReport:
     text = _document(task)
     if not text.strip():
         return FileReport(task.path, "ok", "", 0)
-    findings = JsonFindings()
+    findings = JsonFindings(refuses_unknown=task.refuse_unknown)
     good: list[bytes] = []
     for record in _elements(text):
         line = _LINE_ENDS.sub(b" ", record)

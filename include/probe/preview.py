@@ -13,7 +13,7 @@ from include.probe.records import Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
 from include.probe.workers import ProbePool
 
-DriftOutcome = Literal["added", "rescued", "stops"]
+DriftOutcome = Literal["added", "rescued", "quarantined", "stops"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Drift:
     """A column that the schema does not have: the file and, where the format has lines, the first line with it.
 
     `outcome` is what the load will do: make it a column (`added`), keep its values in the rescue column (`rescued`), or
-    load nothing (`stops`).
+    load nothing (`stops`), or none of the file (`quarantined`; of JSON only its records with that key, see `errors`).
     """
 
     path: str
@@ -68,7 +68,8 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
     """
     version, schema = latest_schema(settings, pipeline.name)
     spec = spec_of(schema) if schema else None
-    tasks = probe_tasks(settings, pipeline.ingestion(), files, spec)
+    ingest = pipeline.ingestion()
+    tasks = probe_tasks(settings, ingest, files, spec, refuse_unknown=ingest.refuses_unknown)
     pool = ProbePool()
     try:
         reports = pool.map(tasks)
@@ -96,7 +97,9 @@ def outcome_of(ingest: Ingest, spec: Spec, column: str) -> DriftOutcome:
     mode = ingest.options.schema_evolution_mode
     if mode.startswith("addNewColumns"):
         return "rescued" if _differs_by_case(spec, column) else "added"
-    return "stops" if mode == "failOnNewColumns" or ingest.rescued_column is None else "rescued"
+    if mode == "failOnNewColumns":
+        return "stops"
+    return "quarantined" if ingest.rescued_column is None else "rescued"
 
 
 def _differs_by_case(spec: Spec, column: str) -> bool:

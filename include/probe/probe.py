@@ -40,7 +40,7 @@ def probe(task: ProbeTask) -> FileReport:
 def _probe_json(task: ProbeTask) -> FileReport:
     if task.options.get("multiLine") == "true":
         return probe_json_document(task)
-    findings = JsonFindings()
+    findings = JsonFindings(refuses_unknown=task.refuse_unknown)
     kept: list[bytes] = []
     for block in whole_lines(_as_utf8(task)):
         check_block(block, task.spec, findings)

@@ -43,12 +43,16 @@ class BadRecord:
 
 @dataclass
 class JsonFindings:
-    """What was found in the lines of one file: `unknown` maps a key's dotted path to the first line that has it."""
+    """What was found in the lines of one file: `unknown` maps a key's dotted path to the first line that has it.
+
+    With `refuses_unknown` a record that has a key which the schema lacks is a bad one instead.
+    """
 
     records: int = 0
     lines: int = 0
     bad: list[BadRecord] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
+    refuses_unknown: bool = False
 
 
 def spec_of(schema: JsonType) -> Spec | None:
@@ -187,6 +191,8 @@ def _check_each(lines: list[bytes], first_line: int, spec: Spec | None, findings
         unknown = [] if reason else _uninferable(row, "") if spec is None else _unknown_keys(row, spec, "")
         if not reason and ESCAPED_NUL in line and _has_nul_name(row, unknown, spec):
             reason = "a key holds a NUL character, which no column's name can"
+        if not reason and unknown and spec is not None and findings.refuses_unknown:
+            reason = f"key {unknown[0]!r} is not in the schema"
         if reason:
             findings.bad.append(BadRecord(number, reason, line))
             continue

@@ -16,7 +16,8 @@ class ProbeTask:
 
     `spec` holds the keys that the schema knows (JSON), None before there is a schema. `keep` asks for the content of a
     clean JSON file. `spool` is the folder for a clean copy where one is needed; None where nothing may be written.
-    `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch.
+    `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch. With
+    `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one.
     """
 
     path: str
@@ -27,6 +28,7 @@ class ProbeTask:
     keep: bool = False
     spool: str | None = None
     thorough: bool = False
+    refuse_unknown: bool = False
 
 
 @dataclass(frozen=True)

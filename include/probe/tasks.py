@@ -32,15 +32,17 @@ def probe_tasks(
     spool: str | None = None,
     *,
     thorough: bool = False,
+    refuse_unknown: bool = False,
 ) -> list[ProbeTask]:
     """One task for each file; `spec` names the keys that the schema knows, None before there is a schema.
 
-    `spool` is the folder for clean copies, None for a look that writes nothing.
+    `spool` is the folder for clean copies, None for a look that writes nothing. For `thorough` and `refuse_unknown` see
+    ProbeTask.
     """
     kind, reader = ingest.options.format, ingest.options.reader
     keep = small_enough(files) if kind == "json" else [False] * len(files)
     return [
-        ProbeTask(file.path, planned_file(settings, file), kind, spec, reader, small, spool, thorough)
+        ProbeTask(file.path, planned_file(settings, file), kind, spec, reader, small, spool, thorough, refuse_unknown)
         for file, small in zip(files, keep, strict=True)
     ]
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BASE_SECONDS = 60.0  # for any file
 BYTES_PER_SECOND = 4 << 20  # the slowest decompression and check that is not called a hang
+ENDING_SECONDS = 5.0  # between a worker's last word and its end
 MEMORY_LIMIT = 4 << 30  # bytes of address space a worker may use
 
 
@@ -31,9 +32,14 @@ class ProbePool:
     def __init__(self, size: int | None = None) -> None:
         self._size = size or max(1, len(os.sched_getaffinity(0)))
         self._workers = [_Worker() for _ in range(self._size)]
+        self._busy = threading.Lock()
 
     def map(self, tasks: Sequence[ProbeTask], progress: Callable[[int], None] | None = None) -> list[FileReport]:
-        """A report for each task, in order."""
+        """A report for each task, in order. Who comes while another thread is served waits."""
+        with self._busy:
+            return self._map(tasks, progress)
+
+    def _map(self, tasks: Sequence[ProbeTask], progress: Callable[[int], None] | None) -> list[FileReport]:
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in range(len(tasks)):
             todo.put(index)
@@ -89,11 +95,19 @@ class _Worker:
                 return cast(FileReport, report)
             reason = f"looking at the file took longer than {seconds:.0f} s"
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            reason = f"looking at the file ended its process ({_cause(self._process.wait())})"
+            reason = f"looking at the file ended its process ({_cause(self._end())})"
         log.warning("%s: %s", task.path, reason)
         self.stop()
         self._process = self._start()
         return FileReport(task.path, "broken", reason)
+
+    def _end(self) -> int:
+        """The exit code of a process that has ended, or is ended because what it sent is no report."""
+        try:
+            return self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     @property
     def pid(self) -> int:

@@ -39,10 +39,12 @@ from include.probe.records import Spec, spec_of
 from include.probe.spool import clear_spool
 from include.probe.tasks import planned_file, probe_tasks, spool_of
 from include.probe.workers import ProbePool
+from spark_jobs.engine.batch_files import BatchFile, spark_names
 from spark_jobs.engine.evolution import Evolution
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import files_with_misfits, find_misfits, reason_of
-from spark_jobs.engine.readers import BatchFile, read_files, spark_names
+from spark_jobs.engine.own_schemas import without_place
+from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.schemas import SchemaStore, SchemaVersion
 from spark_jobs.engine.target import MISFIT, Target
 from spark_jobs.engine.warmup import LogWarmer
@@ -143,7 +145,8 @@ class BatchLoader:
         readable = [file for file in files if file.report.verdict == "ok"]
         left_out = {file.path: file.report for file in files if file.report.verdict != "ok"}
         work = Work(planned, known or self.schemas.get(0), readable, left_out)
-        for path, reason in attempt.excluded.items():
+        reasons = {**without_place(self.spark, self.ingest, work.full), **attempt.excluded}
+        for path, reason in reasons.items():
             if path not in work.left_out:
                 work = work.without(path, reason)
         if known is None:
@@ -154,11 +157,16 @@ class BatchLoader:
 
     def _probe(self, planned: PlannedBatch, known: SchemaVersion | None, *, thorough: bool) -> list[FileReport]:
         spec = _spec(known) if known else None
-        reports = self.ahead.take(planned.batch, spec) if self.ahead and not thorough else None
+        reports = self.ahead.take(planned.batch, spec) if self.ahead else None
         spool = spool_of(self.settings, self.pipeline.name, planned.batch)
-        return reports or self.pool.map(
-            probe_tasks(self.settings, self.ingest, planned.files, spec, spool, thorough=thorough)
-        )
+        if reports and not thorough:
+            return reports
+        return self.pool.map(
+            probe_tasks(
+                self.settings, self.ingest, planned.files, spec, spool,
+                thorough=thorough, refuse_unknown=self.ingest.refuses_unknown,
+            )
+        )  # fmt: skip
 
     def _probe_again(
         self, planned: PlannedBatch, files: Sequence[BatchFile], schema: SchemaVersion
@@ -166,7 +174,10 @@ class BatchLoader:
         paths = {file.path for file in files}
         again = [file for file in planned.files if file.path in paths]
         spool = spool_of(self.settings, self.pipeline.name, planned.batch)
-        return self.pool.map(probe_tasks(self.settings, self.ingest, again, _spec(schema), spool))
+        refuse = self.ingest.refuses_unknown
+        return self.pool.map(
+            probe_tasks(self.settings, self.ingest, again, _spec(schema), spool, refuse_unknown=refuse)
+        )
 
     def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
         if report.verdict == "ok" and self.ingest.options.format == "csv" and (wrong := _wrong_header(report.shape)):

@@ -9,7 +9,7 @@ attempt has stored is the newest one at the next attempt, which then finds nothi
 | addNewColumnsWithTypeWidening | becomes a column, in this run | widens the column if Delta can, else rescued |
 | rescue | rescued | rescued |
 | failOnNewColumns | stops the load, exit 65 | rescued |
-| none | rescued if `rescuedDataColumn` is written, else stops the load | rescued if it is written, else quarantined |
+| none | rescued if `rescuedDataColumn` is written, else quarantined | rescued if it is written, else quarantined |
 
 A declared schema has no rescue column unless `rescuedDataColumn` is written or the mode is rescue: then what would be
 rescued is quarantined (the record; of Parquet the file). A key that differs by case only is never a new column.
@@ -23,17 +23,18 @@ from dataclasses import dataclass, replace
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from include.config.errors import ConfigError, SchemaDrift
+from include.config.errors import SchemaDrift
 from include.config.pipeline import Ingest
 from include.config.settings import Settings
 from include.ledger.tables import open_table
 from include.ledger.versions import PlannedBatch
 from include.probe.probe import FileReport
+from spark_jobs.engine.batch_files import BatchFile, holds_its_schema
 from spark_jobs.engine.fitting import fit_columns
 from spark_jobs.engine.growth import changes, extended, keep, missing
 from spark_jobs.engine.names import is_partition
 from spark_jobs.engine.partitions import partition_fields
-from spark_jobs.engine.readers import BatchFile, holds_its_schema, infer_schema, read_files, schema_groups
+from spark_jobs.engine.readers import infer_schema, read_files, schema_groups
 from spark_jobs.engine.schemas import (
     SchemaStore,
     SchemaVersion,
@@ -88,9 +89,10 @@ class Evolution:
     def begin(self, work: Work) -> Work:
         """The work under the first version, inferred from its files.
 
+        Files without a column (all of their records are refused, or `{}`) make no version: it is left to the next ones.
+
         Raises:
-            ConfigError: they have no column.
-            SchemaDrift: they have what the hints leave no place for, and there is no rescue column.
+            SchemaDrift: they have what the hints leave no place for, and the mode is failOnNewColumns.
         """
         if not work.full:
             return work
@@ -99,10 +101,8 @@ class Evolution:
         hinted = with_hints(self.spark, extended(StructType([]), seen), self.ingest)
         source = extended(hinted, seen)
         if not source.names:
-            raise ConfigError(
-                f"No column could be inferred from {paths[0]} and {len(paths) - 1} more files.",
-                remedy="Declare the columns: ingest.schema.",
-            )
+            log.warning("batch %d: its files show no column yet", work.planned.batch)
+            return work
         schema = named_for_table(source, work.schema, self.ingest)
         schema = self._as_in_table(StructType([*schema, *self._new_partitions(work)]), work.schema)
         work = replace(work, schema=self.store.add(work.schema, schema, "inferred", paths, work.planned.batch))
@@ -172,16 +172,16 @@ class Evolution:
 
         They differ from a column by case only, or are empty or hold empty objects, for which nothing is inferred.
         """
-        if self.ingest.options.format == "xml" and (drift := next(self._drifts(work), None)):
-            raise stopped(drift, self.ingest)
+        if self.ingest.options.format == "xml":
+            return self._rescuing(work, {drift.path: drift for drift in self._drifts(work)})
         if self.ingest.options.format != "json" or not files:
             return work  # the readers of the other formats see by the file's own columns what is left over
         reports = {report.path: report for report in self.probe(work.planned, files, work.schema)}
         looked = [replace(file, report=reports.get(file.path, file.report)) for file in work.readable]
+        work = replace(work, readable=looked)
         for file in looked:
             if file.report.verdict != "ok":
                 work = work.without(file.path, file.report.reason)
-        work = replace(work, readable=[file for file in looked if file.report.verdict == "ok"])
         drifts = {drift.path: drift for drift in self._drifts(work) if drift.path in reports}
         return self._rescuing(work, drifts) if drifts else work
 
@@ -196,10 +196,15 @@ class Evolution:
         return partition_fields(new, [file.path for file in work.full], types, infer=options.infer_column_types)
 
     def _rescuing(self, work: Work, drifts: Mapping[str, Drift]) -> Work:
-        mode = self.ingest.options.schema_evolution_mode
-        if mode == "failOnNewColumns" or self.ingest.rescued_column is None:
+        if not drifts:
+            return work
+        if self.ingest.options.schema_evolution_mode == "failOnNewColumns":
             raise stopped(next(iter(drifts.values())), self.ingest)
-        return work.rescuing(drifts.keys())
+        if self.ingest.rescued_column is not None:
+            return work.rescuing(drifts.keys())
+        for drift in drifts.values():
+            work = work.without(drift.path, f"column {drift.column!r} is not in the schema")
+        return work
 
     def _as_in_table(self, schema: StructType, current: SchemaVersion) -> StructType:
         """New columns that the table has already (from another pipeline, or before a rollback) have its type."""
@@ -227,13 +232,21 @@ class Evolution:
             if self.ingest.options.format == "csv":
                 yield from (Drift(file.path, name) for name in file.report.shape if name not in names)
         if self.ingest.options.format == "xml" and work.full:  # nothing less than reading them tells
-            for column in missing(infer_schema(self.spark, self.ingest, work.full), work.schema.source):
-                yield from (Drift(file.path, column) for file in work.full)
+            yield from self._drifts_of_xml(work.full, work.schema.source)
         typed = [file for file in work.full if holds_its_schema(self.ingest, file)]
         for seen, files in schema_groups(self.spark, self.ingest, typed):
             wider = changes(work.schema.source, extended(work.schema.source, seen, widened if self.widens else keep))
             for column in dict.fromkeys([*missing(seen, work.schema.source), *(change["column"] for change in wider)]):
                 yield from (Drift(file.path, column) for file in files)
+
+    def _drifts_of_xml(self, files: Sequence[BatchFile], known: StructType) -> Iterator[Drift]:
+        """All files at once, and in halves where they have drifts: most have none."""
+        found = missing(infer_schema(self.spark, self.ingest, files), known)
+        if found and len(files) > 1:
+            for half in (files[: len(files) // 2], files[len(files) // 2 :]):
+                yield from self._drifts_of_xml(half, known)
+        else:
+            yield from (Drift(files[0].path, column) for column in found)
 
     def _without_misfits(self, work: Work) -> Work:
         """Without the Parquet files (and the like) that have a column of another type, where nothing can be rescued."""

@@ -6,7 +6,17 @@ from functools import reduce
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import ArrayType, AtomicType, BinaryType, DataType, DecimalType, MapType, StringType, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    AtomicType,
+    BinaryType,
+    DataType,
+    DecimalType,
+    MapType,
+    NullType,
+    StringType,
+    StructType,
+)
 
 from spark_jobs.engine.frames import quoted
 
@@ -42,7 +52,7 @@ def widens(narrow: DataType, wide: DataType) -> bool:
 
 def fits(seen: DataType, known: DataType) -> bool:
     """True where every value of `seen` can be kept as `known`."""
-    return seen.simpleString() == known.simpleString() or widens(seen, known)
+    return seen.simpleString() == known.simpleString() or isinstance(seen, NullType) or widens(seen, known)
 
 
 def fit_columns(seen: StructType, known: StructType) -> dict[str, Fit]:

@@ -1,7 +1,8 @@
-"""Reading the files of a batch one by one, each noted before and after, so that one which hangs or ends the JVM is
-named.
+"""Finding the files of a batch that Spark cannot read: all are read into nothing, in halves where that fails. What is
+being read is noted before, so that a file which hangs or ends the JVM is named.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,12 +14,14 @@ from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest
 from include.ledger.attempts import Attempt, AttemptStore
-from spark_jobs.engine.readers import BatchFile, infer_schema, read_files
+from spark_jobs.engine.batch_files import BatchFile, holds_its_schema
+from spark_jobs.engine.names import source_name
+from spark_jobs.engine.readers import infer_schema, read_files
 from spark_jobs.engine.watchdog import restart_if_dead
 
 
 class Isolation:
-    """Reads each file by itself into nothing; without a schema, only as far as inferring one reads it."""
+    """Reads files into nothing; without a schema, only as far as inferring one reads them."""
 
     def __init__(self, spark: SparkSession, ingest: Ingest, schema: StructType | None, attempts: AttemptStore) -> None:
         self._spark = spark
@@ -29,40 +32,55 @@ class Isolation:
     def check(self, batch: int, attempt: Attempt, files: Sequence[BatchFile]) -> tuple[Attempt, dict[str, str]]:
         """The attempt with what was learnt, and the reason for each file that cannot be read."""
         unreadable: dict[str, str] = {}
-        for file in files:
-            if file.path in attempt.good or file.report.records == 0:
-                continue
-            attempt = replace(attempt, checking=file.path)
+        suspects = [file for file in files if file.path not in attempt.good and file.report.records != 0]
+        groups = deque(_in_groups(suspects, attempt.together or len(suspects)))
+        while groups:
+            group = groups.popleft()
+            paths = tuple(file.path for file in group)
+            attempt = replace(attempt, checking=paths)
             self._attempts.write(batch, attempt)
-            reason = self._failure(file)
-            if reason:
-                restart_if_dead(
-                    self._spark, lambda: self._attempts.note_end(batch, "reading it ended the Spark session")
-                )
-                unreadable[file.path] = reason
-                attempt = replace(attempt, checking=None)
+            reason = self._failure(group)
+            attempt = replace(attempt, checking=())
+            if not reason:
+                good = attempt.good if self._schema is None else (*attempt.good, *paths)
+                attempt = replace(attempt, good=good)
+                continue
+            restart_if_dead(self._spark, lambda: self._attempts.note_end(batch, "reading it ended the Spark session"))
+            if len(group) == 1:
+                unreadable[group[0].path] = reason
             else:
-                good = attempt.good if self._schema is None else (*attempt.good, file.path)
-                attempt = replace(attempt, checking=None, good=good)
+                groups.extendleft(reversed(_in_groups(group, (len(group) + 1) // 2)))
         self._attempts.write(batch, attempt)
         return attempt, unreadable
 
-    def _failure(self, file: BatchFile) -> str:
-        """Why Spark cannot read the file, or "" if it can."""
+    def _failure(self, files: Sequence[BatchFile]) -> str:
+        """Why Spark cannot read the files, or "" if it can."""
         try:
             if self._schema is None:
-                infer_schema(self._spark, self._ingest, [file])
+                infer_schema(self._spark, self._ingest, files)
                 return ""
-            return self._miscount(file, self._schema)
+            return self._miscount(files, self._own(self._schema, files))
         except (Py4JJavaError, PySparkException) as error:
             return f"Spark cannot read it: {str(error).strip().splitlines()[0][:300]}"
 
-    def _miscount(self, file: BatchFile, schema: StructType) -> str:
+    def _miscount(self, files: Sequence[BatchFile], schema: StructType) -> str:
         """What is wrong with the number of records that Spark reads, "" if it is that of the probe."""
         read = Observation()
-        frame = read_files(self._spark, self._ingest, schema, [file]).observe(read, F.count(F.lit(1)).alias("records"))
+        frame = read_files(self._spark, self._ingest, schema, files).observe(read, F.count(F.lit(1)).alias("records"))
         frame.write.format("noop").mode("overwrite").save()
-        expected, found = file.report.records, read.get["records"]
-        if expected is None or found == expected - len(file.report.bad):
+        if any(file.report.records is None for file in files):
             return ""
-        return f"Spark reads {found} records of {expected - len(file.report.bad)}"
+        expected = sum((file.report.records or 0) - len(file.report.bad) for file in files)
+        found = read.get["records"]
+        return "" if found == expected else f"Spark reads {found} records of {expected}"
+
+    def _own(self, schema: StructType, files: Sequence[BatchFile]) -> StructType:
+        """The columns that the files have, where they say which: a wide table has thousands of others."""
+        if self._ingest.options.format != "csv" and not all(holds_its_schema(self._ingest, file) for file in files):
+            return schema
+        names = {column.split(": ")[0] for file in files for column in file.report.shape}
+        return StructType([field for field in schema if source_name(field) in names]) if names else schema
+
+
+def _in_groups(files: Sequence[BatchFile], size: int) -> list[Sequence[BatchFile]]:
+    return [files[start : start + size] for start in range(0, len(files), size)]

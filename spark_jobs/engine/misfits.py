@@ -32,10 +32,10 @@ from pyspark.sql.types import (
 from include.config.ingest import Check, Ingest
 from include.ledger.quarantine import Refusal
 from include.probe.streams import blocks, whole_lines
+from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.checks import fails_any, first_failed
 from spark_jobs.engine.frames import CORRUPT, FILE, quoted
 from spark_jobs.engine.names import source_schema
-from spark_jobs.engine.readers import BatchFile
 
 FAILED = "__sluice_failed"
 RECORD = "__sluice_record"

@@ -5,51 +5,36 @@ file as Spark names it) and `RESCUED` (what of the record is not in its columns)
 without a word is kept from them by the probe's findings: see records.py.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
 
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
-from include.probe.probe import FileReport
-from include.probe.streams import Planned
+from spark_jobs.engine.batch_files import (
+    BatchFile,
+    holds_its_schema,
+    kind_of,
+    load_named,
+    spark_name,
+    spark_names,
+)
 from spark_jobs.engine.fitting import fit_columns, widens
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, exact_names, quoted
 from spark_jobs.engine.growth import extended
 from spark_jobs.engine.names import is_partition, source_name, source_schema
+from spark_jobs.engine.own_schemas import own_schema, with_texts_for_void
 from spark_jobs.engine.partitions import with_partitions
-from spark_jobs.engine.rescue import rescue_text, rescued_csv, rescued_json
+from spark_jobs.engine.rescue import VERBATIM, rescue_text, rescued_csv, rescued_json, with_verbatim
+from spark_jobs.engine.verbatim import Places, places_of, verbatim
 
-COLUMNAR = ("parquet", "orc")
-GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 COPY, OWN = "__sluice_copy", "__sluice_own"
 JSON_BLANKS = b" \t\r\n"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
-
-
-@dataclass(frozen=True)
-class BatchFile:
-    """A file of the batch that is to be read: its ledger path and version, where it is, and what the probe found.
-
-    `rescue` says that something in it does not fit the schema: it is read with what that takes.
-    """
-
-    path: str
-    version: int
-    planned: Planned
-    report: FileReport
-    rescue: bool = False
-
-    @property
-    def uri(self) -> str:
-        """What Spark reads: the file itself, or the clean copy of it that the probe made."""
-        return self.report.spool or self.planned.uri
 
 
 def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]) -> DataFrame:
@@ -61,12 +46,18 @@ def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: S
             for kind, group in by_format(ingest, files).items()
             for frame in _READERS[kind](spark, ingest, source, group)
         ]
-        named = _named_as_in_table(reduce(DataFrame.unionByName, frames), schema)
+        named = _named_as_in_table(reduce(DataFrame.unionByName, frames or [_nothing(spark, source)]), schema)
         records = _with_own_paths(spark, named, files)
         if not any(map(is_partition, schema)):
             return records
         paths = [file.path for file in files]
         return with_partitions(spark, records, schema, dict(zip(spark_names(spark, files), paths, strict=True)))
+
+
+def _nothing(spark: SparkSession, schema: StructType) -> DataFrame:
+    """No record: those of the files are all refused."""
+    more = [StructField(name, StringType()) for name in (CORRUPT, FILE, RESCUED)]
+    return spark.createDataFrame([], StructType([*schema, *more]))
 
 
 def _with_rescued(frame: DataFrame) -> DataFrame:
@@ -78,7 +69,8 @@ def _with_own_paths(spark: SparkSession, records: DataFrame, files: Sequence[Bat
     copied = [file for file in files if file.report.spool]
     if not copied:
         return records
-    columns = {COPY: pa.array(spark_names(spark, copied)), OWN: pa.array([spark_uri(f.planned.uri) for f in copied])}
+    own_names = [spark_name(spark, spark_uri(file.planned.uri)) for file in copied]
+    columns = {COPY: pa.array(spark_names(spark, copied)), OWN: pa.array(own_names)}
     own = F.broadcast(spark.createDataFrame(pa.table(columns)))
     joined = records.join(own, F.col(FILE) == F.col(COPY), how="left")
     rescued = F.when(F.col(OWN).isNotNull(), F.replace(RESCUED, FILE, OWN)).otherwise(F.col(RESCUED))
@@ -102,50 +94,6 @@ def by_format(ingest: Ingest, files: Sequence[BatchFile]) -> Mapping[str, list[B
     return groups
 
 
-def uris(files: Iterable[BatchFile]) -> list[str]:
-    """The files as Spark names them."""
-    return [spark_uri(file.uri) for file in files]
-
-
-def load_named(reader: DataFrameReader, files: Sequence[BatchFile]) -> DataFrame:
-    """Exactly these files, with FILE: a `*` or `[` in a name is that character, not a pattern.
-
-    Spark's own switch for that (`__globPaths__`) reads ALL paths once more for each path with such a character, so they
-    are escaped instead. Hadoop cannot expand a pattern with a colon in it: such a file, alone, goes by the switch.
-    """
-    named = uris(files)
-    alone = [uri for uri in named if GLOB_CHARACTERS.search(uri) and ":" in uri.rpartition("/")[2]]
-    together = [GLOB_CHARACTERS.sub(r"\\\1", uri) for uri in named if uri not in alone]
-    frames = [reader.load(together)] if together else []
-    frames += [reader.option("__globPaths__", "false").load([uri]) for uri in alone]
-    return reduce(
-        DataFrame.unionByName, (frame.select("*", F.col("_metadata.file_path").alias(FILE)) for frame in frames)
-    )
-
-
-def spark_names(spark: SparkSession, files: Sequence[BatchFile]) -> list[str]:
-    """What Spark's `_metadata.file_path` says for each file: Hadoop's escaping, asked of Hadoop where a name needs
-    any.
-    """
-    jvm_path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
-    names = []
-    for uri in uris(files):
-        name = uri if _is_plain(uri) else str(jvm_path(uri).toUri().toString())
-        names.append(f"file:{name}" if name.startswith("/") else name)
-    return names
-
-
-def common_prefix(names: Sequence[str], paths: Sequence[str]) -> str | None:
-    """What stands before the ledger's path in each of Spark's names, None where that differs or the path is escaped."""
-    prefix = names[0].removesuffix(paths[0])
-    same = all(name == prefix + path for name, path in zip(names, paths, strict=True))
-    return prefix if same else None
-
-
-def _is_plain(uri: str) -> bool:
-    return uri.isascii() and all(c.isalnum() or c in "/._-:" for c in uri)
-
-
 def _read_json(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
@@ -153,7 +101,6 @@ def _read_json(
     parser.
     """
     options = {**STRICT_JSON, **_line_options(ingest), **_permissive()}
-    parsed = F.from_json("value", _with_corrupt(schema), options)
     rescue = [file for file in files if file.rescue]
     if rescue:
         yield rescued_json(_lines(spark, rescue), schema, options)
@@ -165,12 +112,20 @@ def _read_json(
         yield _shaped(load_named(reader, clean), schema)
     small = [file for file in files if file.report.content and not file.rescue]
     if small:
-        yield _kept_lines(spark, small).select(parsed.alias("r"), FILE).select("r.*", FILE)
+        yield _parsed(_kept_lines(spark, small, places_of(schema)), schema, options)
     if dirty:
-        yield _lines(spark, dirty).select(parsed.alias("r"), FILE).select("r.*", FILE)
+        yield _parsed(with_verbatim(_lines(spark, dirty), schema), schema, options)
 
 
-def _kept_lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
+def _parsed(lines: DataFrame, schema: StructType, options: Mapping[str, str]) -> DataFrame:
+    """Lines (VERBATIM, `value` as in the file, FILE) as records."""
+    record = F.from_json(VERBATIM, _with_corrupt(schema), dict(options))
+    columns = [F.col(f"r.{quoted(name)}") for name in schema.names]
+    corrupt = F.when(F.col(f"r.{CORRUPT}").isNotNull(), F.col("value")).alias(CORRUPT)
+    return lines.select(record.alias("r"), "value", FILE).select(*columns, corrupt, FILE)
+
+
+def _kept_lines(spark: SparkSession, files: Sequence[BatchFile], places: Places = None) -> DataFrame:
     """The lines of files whose content the probe kept: they are not listed, opened and split by Spark once more."""
     lines: list[bytes] = []
     names: list[str] = []
@@ -179,8 +134,11 @@ def _kept_lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
         lines += own
         names += [name] * len(own)
     # Clean lines are UTF-8, the probe says so.
-    columns = {"value": pa.array(lines, pa.binary()).cast(pa.string()), FILE: pa.array(names)}
-    return spark.createDataFrame(pa.table(columns))
+    columns = {"value": pa.array(lines, pa.binary()).cast(pa.string()), FILE: pa.array(names, pa.string())}
+    given = [verbatim(line, places) for line in lines]
+    if given == lines:
+        return spark.createDataFrame(pa.table(columns)).withColumn(VERBATIM, F.col("value"))
+    return spark.createDataFrame(pa.table({**columns, VERBATIM: pa.array(given, pa.binary()).cast(pa.string())}))
 
 
 def _line_options(ingest: Ingest) -> dict[str, str]:
@@ -189,12 +147,21 @@ def _line_options(ingest: Ingest) -> dict[str, str]:
 
 
 def _lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
-    """The lines that the probe did not refuse: whether a line is refused depends on its bytes alone."""
-    text = load_named(spark.read.format("text"), files)
-    raws = {bad.raw for file in files for bad in file.report.bad}
-    frame = spark.createDataFrame(pa.table({"refused": pa.array(sorted(raws), pa.binary())}))
-    lines = text.where(F.btrim("value", F.lit(JSON_BLANKS.decode())) != "")
-    return lines.join(F.broadcast(frame), lines["value"].cast("binary") == frame["refused"], how="left_anti")
+    """The lines (`value`, FILE) that the probe did not refuse."""
+    kept = [file for file in files if file.report.content is not None]
+    read = [file for file in files if file.report.content is None]
+    frames = [_kept_lines(spark, kept).select("value", FILE)] if kept else []
+    if read:
+        text = load_named(spark.read.format("text"), read)
+        lines = text.where(F.btrim("value", F.lit(JSON_BLANKS.decode())) != "")
+        # Whether a line is refused depends on its bytes alone. A clean copy has none of them.
+        raws = {bad.raw for file in read if not file.report.spool for bad in file.report.bad}
+        if raws:
+            frame = spark.createDataFrame(pa.table({"refused": pa.array(sorted(raws), pa.binary())}))
+            same = lines["value"].cast("binary") == frame["refused"]
+            lines = lines.join(F.broadcast(frame), same, how="left_anti")
+        frames.append(lines)
+    return reduce(DataFrame.unionByName, frames)
 
 
 def _read_csv(
@@ -246,8 +213,9 @@ def _read_columns(
 ) -> Iterable[DataFrame]:
     """One frame per distinct schema: Spark would take that of one file for all."""
     for group in _by_shape(files).values():
-        frame = load_named(spark.read.format(kind).options(**ingest.options.reader), group)
-        fitted = fit_columns(frame.drop(FILE).schema, schema)
+        seen = own_schema(spark, ingest, group[0])
+        frame = load_named(spark.read.format(kind).options(**ingest.options.reader).schema(seen), group)
+        fitted = fit_columns(seen, schema)
         kept = [fitted[name].kept.alias(name) for name in schema.names]
         left = {name: part.left for name, part in fitted.items() if part.left is not None}
         yield frame.select(*kept, F.lit(None).cast("string").alias(CORRUPT), FILE, rescue_text(left).alias(RESCUED))
@@ -334,7 +302,7 @@ def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile])
     as_text = "false" if ingest.options.infer_column_types else "true"
     options = {**STRICT_JSON, **_line_options(ingest), **_permissive(), "primitivesAsString": as_text}
     reader = spark.read.format("json").options(**options)
-    if any(file.report.bad for file in files):
+    if any(file.report.bad or file.report.content is not None for file in files):
         inferred = reader.json(_lines(spark, files).select("value")).schema
     else:
         inferred = load_named(reader, files).schema
@@ -352,10 +320,9 @@ def _infer_group(
     files: Sequence[BatchFile],
 ) -> StructType:
     reader = spark.read.options(**options)
-    kind = kind_of(ingest, files[0])
-    if kind in COLUMNAR:
-        return load_named(reader.format(kind), files[:1]).drop(FILE).schema
-    if kind == "xml":
+    if holds_its_schema(ingest, files[0]):
+        return with_texts_for_void(own_schema(spark, ingest, files[0]))
+    if ingest.options.format == "xml":
         inferred = load_named(reader.format("xml").options(**_permissive()), files).schema
         return StructType([field for field in inferred if field.name not in (CORRUPT, FILE)])
     if not ingest.options.infer_column_types:
@@ -385,17 +352,4 @@ def schema_groups(
 ) -> Iterable[tuple[StructType, list[BatchFile]]]:
     """The distinct schemas of files that hold their own (Parquet), each with its files."""
     for group in _by_shape(files).values():
-        with exact_names(spark):
-            reader = spark.read.format(kind_of(ingest, group[0])).options(**ingest.options.reader)
-            seen = load_named(reader, group[:1]).drop(FILE).schema
-        yield seen, group
-
-
-def kind_of(ingest: Ingest, file: BatchFile) -> str:
-    """The format that Spark reads the file in."""
-    return file.report.reads_as or ingest.options.format
-
-
-def holds_its_schema(ingest: Ingest, file: BatchFile) -> bool:
-    """True where the file says its columns' types (Parquet, ORC, Avro), so that nothing of it need be parsed."""
-    return kind_of(ingest, file) in COLUMNAR
+        yield own_schema(spark, ingest, group[0]), group

@@ -14,8 +14,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, quoted
 from spark_jobs.engine.leftover import FILE_PATH, rescued_texts
+from spark_jobs.engine.verbatim import places_of, verbatim_texts
 
 RAW = "__sluice_raw"
+VERBATIM = "__sluice_verbatim"  # a JSON line that from_json can be given: see verbatim.py
 _NOWHERE = "__sluice_no_such_column"
 
 
@@ -24,15 +26,25 @@ def rescued_json(lines: DataFrame, schema: StructType, options: Mapping[str, str
 
     A line that is no record at all is in CORRUPT.
     """
-    typed = F.from_json("value", StructType([*schema, StructField(CORRUPT, StringType())]), dict(options))
+    typed = F.from_json(VERBATIM, StructType([*schema, StructField(CORRUPT, StringType())]), dict(options))
     # Any column would do: this parse tells a value that does not fit (null here) from a line that is no JSON.
     readable = F.from_json("value", f"{_NOWHERE} string, {CORRUPT} string", dict(options))
-    parsed = lines.select("value", FILE, typed.alias("r"), readable[CORRUPT].alias(CORRUPT))
+    given = with_verbatim(lines, schema)
+    parsed = given.select("value", FILE, typed.alias("r"), readable[CORRUPT].alias(CORRUPT))
     columns = [F.col(f"r.{quoted(name)}") for name in schema.names]
     kept = F.to_json(F.struct(*columns))
     left_over = arrow_udf(rescued_texts, "string")  # type: ignore[call-overload]
     rescue = left_over(F.col("value"), F.when(F.col(CORRUPT).isNull(), kept), F.col(FILE))
     return parsed.select(*columns, CORRUPT, FILE, rescue.alias(RESCUED))
+
+
+def with_verbatim(lines: DataFrame, schema: StructType) -> DataFrame:
+    """JSON lines (`value`) with VERBATIM."""
+    places = places_of(schema)
+    if places is None:
+        return lines.withColumn(VERBATIM, F.col("value"))
+    texts = arrow_udf(verbatim_texts(places), "string")  # type: ignore[call-overload]
+    return lines.withColumn(VERBATIM, texts(F.col("value")))
 
 
 def rescued_csv(

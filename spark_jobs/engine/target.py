@@ -16,10 +16,11 @@ from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERS
 from include.ledger.tables import open_table
 from include.ledger.target import app_id
 from spark_jobs.engine import checks
+from spark_jobs.engine.batch_files import BatchFile, common_prefix, spark_names
 from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted
 from spark_jobs.engine.growth import changes, extended
 from spark_jobs.engine.misfits import is_misfit
-from spark_jobs.engine.readers import BatchFile, common_prefix, read_files, spark_names
+from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.widening import WIDENING, widened
 from spark_jobs.engine.work import Work
 

@@ -8,8 +8,8 @@ from include.config.ingest import OnError
 from include.ledger.attempts import Decision
 from include.ledger.quarantine import Refusal
 from include.ledger.versions import PlannedBatch
-from include.probe.probe import FileReport
-from spark_jobs.engine.readers import BatchFile
+from include.probe.probe import FileReport, Verdict
+from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.schemas import SchemaVersion
 
 
@@ -28,7 +28,8 @@ class Work:
     def without(self, path: str, reason: str) -> "Work":
         """The same work, one file less."""
         out = next(file for file in self.readable if file.path == path)
-        report = replace(out.report, verdict="broken", reason=reason)
+        verdict: Verdict = "superseded" if out.report.verdict == "superseded" else "broken"
+        report = replace(out.report, verdict=verdict, reason=reason)
         return replace(
             self,
             readable=[file for file in self.readable if file.path != path],

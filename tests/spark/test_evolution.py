@@ -1,5 +1,6 @@
 """Schemas that evolve in the run, and the rescue column: no key and no value disappears."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,8 @@ def test_mode_rescue_never_changes_the_schema(landing: Landing) -> None:
     assert len(list(Path(landing.settings.state_root("p", "schemas")).glob("*.json"))) == 1
 
 
-@pytest.mark.parametrize("mode", ["failOnNewColumns", "none"])
-def test_modes_that_stop_do_so_before_anything_is_loaded(landing: Landing, mode: str) -> None:
-    landing.configure({MODE: mode})
+def test_fail_on_new_columns_stops_before_anything_is_loaded(landing: Landing) -> None:
+    landing.configure({MODE: "failOnNewColumns"})
     landing.drop("a.json", lines({"id": 1}))
     landing.run()
     landing.drop("b.json", lines({"id": 2, "x": 1}))
@@ -136,6 +136,94 @@ def test_modes_that_stop_do_so_before_anything_is_loaded(landing: Landing, mode:
         landing.run()
     assert stopped.value.parameters == {"path": "in/b.json", "column": "x", "record": 1}
     assert landing.values("id") == [1]
+
+
+def test_mode_none_quarantines_the_records_with_unknown_keys_and_no_others(landing: Landing) -> None:
+    landing.configure({"cloudFiles.inferColumnTypes": False}, schema="id bigint, o struct<x: int>")
+    landing.drop("a.json", lines({"id": 1}, {"id": 2, "x": 1}, {"ID": 3}, {"id": 4, "o": {"y": 1}}, {"id": 5}))
+    landing.run()
+    assert landing.values("id") == [1, 5]
+    assert [(row["record"], row["reason"]) for row in landing.quarantine()] == [
+        (2, "key 'x' is not in the schema"),
+        (3, "key 'ID' is not in the schema"),
+        (4, "key 'o.y' is not in the schema"),
+    ]
+
+
+MIXED = [
+    {"id": 1, "n": 1, "s": "a"},
+    {"id": 2, "n": "xyz", "s": 1.50, "new": {"k": 1.10}},
+    {"id": 3, "N": 3, "s": [1, 2.50]},
+]
+BROKEN = b'{"id": 4, "id": 4}\n{"id": 5} {"id": 6}\n'
+
+
+@pytest.mark.parametrize("mode", ["addNewColumns", "rescue", "none"])
+@pytest.mark.parametrize("kind", ["small", "large", "gz", "zst", "utf-16", "document"])
+def test_a_file_with_refused_lines_unknown_keys_and_misfits_comes_out_right(
+    landing: Landing, mode: str, kind: str
+) -> None:
+    more = {"encoding": "UTF-16"} if kind == "utf-16" else {"multiLine": True} if kind == "document" else {}
+    landing.configure({MODE: mode, **more})
+    first = lines({"id": 0, "n": 1, "s": "a"})
+    landing.drop("a.json", first.encode("utf-16") if kind == "utf-16" else first)
+    landing.run()
+    records = [json.dumps(record).replace("1.5,", "1.50,").encode() for record in MIXED]
+    if kind == "large":
+        records += [json.dumps({"id": number, "n": number, "s": "b"}).encode() for number in range(10, 1000)]
+    content = b"[" + b",".join([*records, b"7"]) + b"]" if kind == "document" else b"\n".join(records) + b"\n" + BROKEN
+    encoded = {"gz": gzip.compress, "zst": lambda data: pa.compress(data, "zstd", asbytes=True)}.get(kind)
+    content = content.decode().encode("utf-16") if kind == "utf-16" else encoded(content) if encoded else content
+    name = {"gz": "b.json.gz", "zst": "b.json.zst"}.get(kind, "b.json")
+    landing.drop(name, content)
+    landing.run()
+    account = landing.files()[name]
+    loaded = len(records) if mode != "none" else len(records) - 2
+    broken = 1 if kind == "document" else 2
+    rows = landing.rows("id", "n", "s")
+    assert [row for row in rows if row["id"] == 1] == [{"id": 1, "n": 1, "s": "a"}]
+    assert (account["rows_loaded"], account["rows_quarantined"]) == (loaded, broken + len(records) - loaded)
+    assert len(rows) == loaded + 1
+    if mode == "none":
+        return
+    assert [row for row in rows if row["id"] in (2, 3)] == [
+        {"id": 2, "n": None, "s": "1.50"},
+        {"id": 3, "n": None, "s": "[1, 2.5]"},
+    ]
+    left = rescued(landing, "id")
+    new = {} if mode == "addNewColumns" else {"new": {"k": 1.1}}
+    assert {key: value for key, value in left.items() if value} == {2: {"n": "xyz", **new}, 3: {"N": 3}}
+    assert account["rows_rescued"] == 2
+    if mode == "addNewColumns":
+        assert [row["new"] for row in landing.rows("id", "new") if row["id"] == 2] == [{"k": 1.1}]
+    assert all(name in text for text in landing.values(RESCUED) if text)
+
+
+def test_files_without_a_column_stop_nothing_and_the_next_ones_make_the_schema(landing: Landing) -> None:
+    landing.configure({"cloudFiles.maxFilesPerTrigger": 2})
+    landing.drop("a.json", "no JSON\n[1]\n")
+    landing.drop("b.json", "{\n")
+    landing.drop("c.json", '{}\n{"": 1}\n')
+    landing.drop("d.json", "{}\n")
+    landing.drop("e.json", lines({"id": 1}))
+    landing.run()
+    rows = [(row["_source_file"], json.loads(row[RESCUED] or "{}")) for row in landing.rows("_source_file", RESCUED)]
+    assert sorted(((name, left.get("")) for name, left in rows), key=str) == [
+        ("in/c.json", 1), ("in/c.json", None), ("in/d.json", None), ("in/e.json", None)
+    ]  # fmt: skip
+    assert landing.values("id").count(1) == 1
+    assert len(landing.quarantine()) == 3
+
+
+def test_values_of_text_columns_are_those_of_the_file_digit_by_digit(landing: Landing) -> None:
+    landing.configure({"cloudFiles.inferColumnTypes": False})
+    texts = ["1.10", "1.0e+28", "0.12345678901234567890123", "-0", '[ 1, 2.50,"a\\/b"]', '{"a" : 1.50}', "1e5", "true"]
+    small = "".join(f'{{"id": {number}, "v": {text}}}\n' for number, text in enumerate(texts))
+    landing.drop("small.json", small)
+    landing.drop("large.json", small + lines(*({"id": 99, "v": "x"} for _ in range(2000))))
+    landing.run()
+    values = [row["v"] for row in landing.rows("id", "v") if row["id"] != "99"]
+    assert values == [text for text in texts for _ in range(2)]
 
 
 def test_a_declared_schema_rescues_where_a_column_is_named_for_it(landing: Landing) -> None:

@@ -235,7 +235,7 @@ def test_file_that_was_being_read_alone_when_the_process_ended_twice_is_named_an
     store = AttemptStore(landing.settings, "p")
     for _ in range(2):
         attempt = store.begin(1)
-        store.write(1, replace(attempt, isolate=True, checking="in/b.json"))
+        store.write(1, replace(attempt, isolate=True, checking=("in/b.json",)))
     landing.load()
     assert landing.values("id") == [1]
     account = landing.files()["b.json"]

@@ -38,11 +38,11 @@ from include.ledger.versions import PlannedBatch
 from include.probe.spool import clear_spool
 from include.probe.workers import ProbePool
 from include.submit.failures import Failure, failure_of
+from spark_jobs.engine.batch_files import spark_names
 from spark_jobs.engine.copy.prepare import Preparation, first_line, target_schema, told
 from spark_jobs.engine.copy.shape import Shaped
 from spark_jobs.engine.copy.source import with_origin
 from spark_jobs.engine.frames import FILE, quoted
-from spark_jobs.engine.readers import spark_names
 from spark_jobs.engine.watchdog import Watchdog
 from spark_jobs.engine.work import Work, decisions, first_refusals, refusals
 

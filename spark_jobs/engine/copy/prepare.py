@@ -27,12 +27,13 @@ from include.ledger.versions import PlannedBatch
 from include.probe.records import Spec, spec_of
 from include.probe.tasks import planned_file, probe_tasks
 from include.probe.workers import ProbePool
+from spark_jobs.engine.batch_files import BatchFile, spark_names
 from spark_jobs.engine.copy.shape import MISFIT_REASON, RECORD, Shaped, misfits, shape
 from spark_jobs.engine.copy.source import source_schema
 from spark_jobs.engine.frames import CORRUPT, FILE
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import find_misfits
-from spark_jobs.engine.readers import BatchFile, read_files, spark_names
+from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.schemas import SchemaVersion
 from spark_jobs.engine.work import Work, under_policy
 

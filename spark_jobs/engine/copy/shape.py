@@ -24,9 +24,9 @@ from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
 from include.copy_into.grammar import Expression
 from include.copy_into.statement import CopyInto
+from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.copy.source import arity, positional, with_metadata
 from spark_jobs.engine.frames import CORRUPT, FILE, quoted
-from spark_jobs.engine.readers import BatchFile
 
 MISFIT_REASON = "__sluice_misfit"
 RECORD = "__sluice_record"

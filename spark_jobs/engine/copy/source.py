@@ -12,8 +12,9 @@ from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
 from include.copy_into.statement import CopyInto
 from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
+from spark_jobs.engine.batch_files import BatchFile, spark_names
 from spark_jobs.engine.frames import FILE
-from spark_jobs.engine.readers import BatchFile, infer_schema, spark_names
+from spark_jobs.engine.readers import infer_schema
 from spark_jobs.engine.schemas import RESERVED
 
 METADATA = "_metadata"

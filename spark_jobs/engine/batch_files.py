@@ -1,0 +1,90 @@
+"""The files of a batch as Spark is given them: where they are, what Spark calls them, the format that it reads."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from include.config.pipeline import Ingest
+from include.config.settings import spark_uri
+from include.probe.probe import FileReport
+from include.probe.streams import Planned
+from spark_jobs.engine.frames import FILE
+
+COLUMNAR = ("parquet", "orc")
+GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """A file of the batch that is to be read: its ledger path and version, where it is, and what the probe found.
+
+    `rescue` says that something in it does not fit the schema: it is read with what that takes.
+    """
+
+    path: str
+    version: int
+    planned: Planned
+    report: FileReport
+    rescue: bool = False
+
+    @property
+    def uri(self) -> str:
+        """What Spark reads: the file itself, or the clean copy of it that the probe made."""
+        return self.report.spool or self.planned.uri
+
+
+def uris(files: Iterable[BatchFile]) -> list[str]:
+    """The files as Spark names them."""
+    return [spark_uri(file.uri) for file in files]
+
+
+def load_named(reader: DataFrameReader, files: Sequence[BatchFile]) -> DataFrame:
+    """Exactly these files, with FILE: a `*` or `[` in a name is that character, not a pattern.
+
+    Spark's own switch for that (`__globPaths__`) reads ALL paths once more for each path with such a character, so they
+    are escaped instead. Hadoop cannot expand a pattern with a colon in it: such a file, alone, goes by the switch.
+    """
+    named = uris(files)
+    alone = [uri for uri in named if GLOB_CHARACTERS.search(uri) and ":" in uri.rpartition("/")[2]]
+    together = [GLOB_CHARACTERS.sub(r"\\\1", uri) for uri in named if uri not in alone]
+    frames = [reader.load(together)] if together else []
+    frames += [reader.option("__globPaths__", "false").load([uri]) for uri in alone]
+    return reduce(
+        DataFrame.unionByName, (frame.select("*", F.col("_metadata.file_path").alias(FILE)) for frame in frames)
+    )
+
+
+def spark_names(spark: SparkSession, files: Sequence[BatchFile]) -> list[str]:
+    """What Spark's `_metadata.file_path` says for each file."""
+    return [spark_name(spark, uri) for uri in uris(files)]
+
+
+def spark_name(spark: SparkSession, uri: str) -> str:
+    """What `_metadata.file_path` says for a file: Hadoop's escaping, asked of Hadoop where a name needs any."""
+    name = uri if _is_plain(uri) else str(spark._jvm.org.apache.hadoop.fs.Path(uri).toUri().toString())  # type: ignore[union-attr]
+    return f"file:{name}" if name.startswith("/") else name
+
+
+def common_prefix(names: Sequence[str], paths: Sequence[str]) -> str | None:
+    """What stands before the ledger's path in each of Spark's names, None where that differs or the path is escaped."""
+    prefix = names[0].removesuffix(paths[0])
+    same = all(name == prefix + path for name, path in zip(names, paths, strict=True))
+    return prefix if same else None
+
+
+def _is_plain(uri: str) -> bool:
+    return uri.isascii() and all(c.isalnum() or c in "/._-:" for c in uri)
+
+
+def kind_of(ingest: Ingest, file: BatchFile) -> str:
+    """The format that Spark reads the file in."""
+    return file.report.reads_as or ingest.options.format
+
+
+def holds_its_schema(ingest: Ingest, file: BatchFile) -> bool:
+    """True where the file says its columns' types (Parquet, ORC, Avro), so that nothing of it need be parsed."""
+    return kind_of(ingest, file) in COLUMNAR
