@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from py4j.protocol import Py4JJavaError
@@ -39,7 +39,7 @@ from include.probe.records import Spec, spec_of
 from include.probe.spool import clear_spool
 from include.probe.tasks import planned_file, probe_tasks, spool_of
 from include.probe.workers import ProbePool
-from spark_jobs.engine.batch_files import BatchFile, spark_names
+from spark_jobs.engine.batch_files import BatchFile, by_few_shapes, own_columns, spark_names
 from spark_jobs.engine.evolution import Evolution
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import files_with_misfits, find_misfits, reason_of
@@ -242,19 +242,31 @@ class BatchLoader:
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
         files = work.full
         if self.ingest.rescued_column is not None or self.evolution.widens:
-            names = files_with_misfits(self._read(work, files), work.schema.schema, self.ingest)
+            names = [
+                name
+                for frame, schema in self._in_parts(work, files)
+                for name in files_with_misfits(frame, schema, self.ingest)
+            ]
             if self.evolution.widens and not work.widened:
                 return replace(self.evolution.widened(work, [by_name[name] for name in names]), widened=True)
         if self.ingest.rescued_column is not None:
             work = work.rescuing({by_name[name].path for name in names})
+            # No file, where Spark tried a refused line before it was taken out.
             files = [file for file in work.full if file.rescue]
-        # No file, where Spark tried a refused line before it was taken out.
-        misfits = find_misfits(self._read(work, files), by_name, work.schema.schema, self.ingest) if files else []
+        misfits = [
+            misfit
+            for frame, schema in self._in_parts(work, files)
+            for misfit in find_misfits(frame, by_name, schema, self.ingest)
+        ]
         self._refuse_failed(misfits)
         return replace(work, misfits=misfits, tried=True)
 
-    def _read(self, work: Work, files: Sequence[BatchFile]) -> DataFrame:
-        return read_files(self.spark, self.ingest, work.schema.schema, files)
+    def _in_parts(self, work: Work, files: Sequence[BatchFile]) -> Iterator[tuple[DataFrame, StructType]]:
+        """The records of the files, a few shapes of files at a time, each part with the columns that it needs."""
+        whole = work.schema.schema
+        for part in by_few_shapes(files):
+            schema = whole if self.ingest.checks else own_columns(self.ingest, whole, part)
+            yield read_files(self.spark, self.ingest, schema, part), schema
 
     def _refuse_failed(self, misfits: Sequence[Refusal]) -> None:
         """Stop where a check with the action `fail` failed."""

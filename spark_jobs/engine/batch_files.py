@@ -1,19 +1,22 @@
 """The files of a batch as Spark is given them: where they are, what Spark calls them, the format that it reads."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
 from include.probe.probe import FileReport
 from include.probe.streams import Planned
 from spark_jobs.engine.frames import FILE
+from spark_jobs.engine.names import source_name
 
+FEW_SHAPES = 16
 COLUMNAR = ("parquet", "orc")
 GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 
@@ -88,3 +91,22 @@ def kind_of(ingest: Ingest, file: BatchFile) -> str:
 def holds_its_schema(ingest: Ingest, file: BatchFile) -> bool:
     """True where the file says its columns' types (Parquet, ORC, Avro), so that nothing of it need be parsed."""
     return kind_of(ingest, file) in COLUMNAR
+
+
+def own_columns(ingest: Ingest, schema: StructType, files: Sequence[BatchFile]) -> StructType:
+    """The columns of the schema that the files have, where they say which: a wide table has thousands of others."""
+    if ingest.options.format != "csv" and not all(holds_its_schema(ingest, file) for file in files):
+        return schema
+    split = "\0" if ingest.options.format == "csv" else ": "
+    names = {column.split(split)[0] for file in files for column in file.report.shape}
+    return StructType([field for field in schema if source_name(field) in names])
+
+
+def by_few_shapes(files: Sequence[BatchFile]) -> Iterator[list[BatchFile]]:
+    """The files in parts of few shapes: Spark's plan of one grows with shapes times columns."""
+    shapes: dict[tuple[str, ...], list[BatchFile]] = {}
+    for file in files:
+        shapes.setdefault(file.report.shape, []).append(file)
+    groups = list(shapes.values())
+    for start in range(0, len(groups), FEW_SHAPES):
+        yield [file for group in groups[start : start + FEW_SHAPES] for file in group]

@@ -14,8 +14,7 @@ from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest
 from include.ledger.attempts import Attempt, AttemptStore
-from spark_jobs.engine.batch_files import BatchFile, holds_its_schema
-from spark_jobs.engine.names import source_name
+from spark_jobs.engine.batch_files import BatchFile, own_columns
 from spark_jobs.engine.readers import infer_schema, read_files
 from spark_jobs.engine.watchdog import restart_if_dead
 
@@ -59,7 +58,7 @@ class Isolation:
             if self._schema is None:
                 infer_schema(self._spark, self._ingest, files)
                 return ""
-            return self._miscount(files, self._own(self._schema, files))
+            return self._miscount(files, own_columns(self._ingest, self._schema, files))
         except (Py4JJavaError, PySparkException) as error:
             return f"Spark cannot read it: {str(error).strip().splitlines()[0][:300]}"
 
@@ -73,13 +72,6 @@ class Isolation:
         expected = sum((file.report.records or 0) - len(file.report.bad) for file in files)
         found = read.get["records"]
         return "" if found == expected else f"Spark reads {found} records of {expected}"
-
-    def _own(self, schema: StructType, files: Sequence[BatchFile]) -> StructType:
-        """The columns that the files have, where they say which: a wide table has thousands of others."""
-        if self._ingest.options.format != "csv" and not all(holds_its_schema(self._ingest, file) for file in files):
-            return schema
-        names = {column.split(": ")[0] for file in files for column in file.report.shape}
-        return StructType([field for field in schema if source_name(field) in names]) if names else schema
 
 
 def _in_groups(files: Sequence[BatchFile], size: int) -> list[Sequence[BatchFile]]:

@@ -5,7 +5,6 @@ Spark's readers only say that a record is corrupt. These run on the few records 
 nothing.
 """
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,10 +30,11 @@ from pyspark.sql.types import (
 
 from include.config.ingest import Check, Ingest
 from include.ledger.quarantine import Refusal
+from include.probe.delimited import Dialect, Grammar
 from include.probe.streams import blocks, whole_lines
 from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.checks import fails_any, first_failed
-from spark_jobs.engine.frames import CORRUPT, FILE, quoted
+from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, quoted
 from spark_jobs.engine.names import source_schema
 
 FAILED = "__sluice_failed"
@@ -62,14 +62,13 @@ def explain_json(raw: str, schema: StructType) -> str:
 
 def explain_csv(raw: str, header: Sequence[str], schema: StructType, options: Mapping[str, str]) -> str:
     """Why a CSV line does not fit: its number of fields, or the first field that is not of its column's type."""
-    delimiter = options.get("sep", options.get("delimiter", ","))
-    values = next(csv.reader([raw], delimiter=delimiter, quotechar=options.get("quote", '"') or None), [])
+    values = Grammar(Dialect.of(options)).fields(raw)
     if len(values) != len(header):
         return f"has {len(values)} fields, the header has {len(header)}"
     types = {field.name: field.dataType for field in schema}
     null = options.get("nullValue", "")
     for name, value in zip(header, values, strict=True):
-        if value not in ("", null) and not _text_fits(value, types[name]):
+        if name in types and value not in ("", null) and not _text_fits(value, types[name]):
             return _misfit(name, repr(value), types[name])
     return "a value does not fit the schema"
 
@@ -128,7 +127,7 @@ def reason_of(check: Check) -> str:
 
 def files_with_misfits(frame: DataFrame, schema: StructType, ingest: Ingest) -> list[str]:
     """The files, as Spark names them, in which a record does not fit the schema or fails a check."""
-    everything = F.length(F.to_json(F.struct(*map(quoted, schema.names))))
+    everything = F.length(F.to_json(F.struct(*map(quoted, schema.names), F.col(RESCUED))))
     # All columns are asked for, as below: Spark's parsers look at no others.
     found = frame.where(is_misfit(ingest)).groupBy(FILE).agg(F.max(everything))
     return [row[FILE] for row in found.collect()]
@@ -141,7 +140,7 @@ def find_misfits(
 
     All columns are selected: with fewer, Spark's parsers look at fewer and find fewer misfits.
     """
-    names = [quoted(name) for name in schema.names]
+    names = [*map(quoted, schema.names), quoted(RESCUED)]
     failed = frame.where(is_misfit(ingest)).withColumns(
         {FAILED: first_failed(ingest.checks), RECORD: F.to_json(F.struct(*names))}
     )

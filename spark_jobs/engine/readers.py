@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
-from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType, TimestampType
 
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
@@ -33,6 +33,7 @@ from spark_jobs.engine.rescue import VERBATIM, rescue_text, rescued_csv, rescued
 from spark_jobs.engine.verbatim import Places, places_of, verbatim
 
 COPY, OWN = "__sluice_copy", "__sluice_own"
+TIME_OF_DAY = r"^\s*[Tt]?\d{1,2}:"
 JSON_BLANKS = b" \t\r\n"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
@@ -46,12 +47,33 @@ def read_files(spark: SparkSession, ingest: Ingest, schema: StructType, files: S
             for kind, group in by_format(ingest, files).items()
             for frame in _READERS[kind](spark, ingest, source, group)
         ]
-        named = _named_as_in_table(reduce(DataFrame.unionByName, frames or [_nothing(spark, source)]), schema)
+        together = _filled(_union(frames or [_nothing(spark, source)]), source)
+        named = _named_as_in_table(together, schema)
         records = _with_own_paths(spark, named, files)
         if not any(map(is_partition, schema)):
             return records
         paths = [file.path for file in files]
         return with_partitions(spark, records, schema, dict(zip(spark_names(spark, files), paths, strict=True)))
+
+
+def _union(frames: Sequence[DataFrame]) -> DataFrame:
+    """The records of all frames, two by two: one after the other would cost the square of their number."""
+    while len(frames) > 1:
+        pairs = [frames[start : start + 2] for start in range(0, len(frames), 2)]
+        frames = [pair[0] if len(pair) == 1 else pair[0].unionByName(pair[1], True) for pair in pairs]
+    return frames[0]
+
+
+def _filled(frame: DataFrame, schema: StructType) -> DataFrame:
+    """The schema's columns in its order (null where no file has them), then CORRUPT, FILE and RESCUED."""
+    present = set(frame.columns)
+    if frame.columns == [*schema.names, CORRUPT, FILE, RESCUED]:
+        return frame
+    columns = [
+        F.col(quoted(field.name)) if field.name in present else F.lit(None).cast(field.dataType).alias(field.name)
+        for field in schema
+    ]
+    return frame.select(*columns, CORRUPT, FILE, RESCUED)
 
 
 def _nothing(spark: SparkSession, schema: StructType) -> DataFrame:
@@ -215,8 +237,9 @@ def _read_columns(
     for group in _by_shape(files).values():
         seen = own_schema(spark, ingest, group[0])
         frame = load_named(spark.read.format(kind).options(**ingest.options.reader).schema(seen), group)
-        fitted = fit_columns(seen, schema)
-        kept = [fitted[name].kept.alias(name) for name in schema.names]
+        present = StructType([field for field in schema if field.name in seen.names])
+        fitted = fit_columns(seen, present)
+        kept = [fitted[name].kept.alias(name) for name in present.names]
         left = {name: part.left for name, part in fitted.items() if part.left is not None}
         yield frame.select(*kept, F.lit(None).cast("string").alias(CORRUPT), FILE, rescue_text(left).alias(RESCUED))
 
@@ -269,15 +292,10 @@ def _by_shape(files: Sequence[BatchFile]) -> Mapping[tuple[str, ...], list[Batch
 
 
 def _shaped(frame: DataFrame, schema: StructType) -> DataFrame:
-    """The schema's columns in its order (null where the files have none), then CORRUPT, FILE and RESCUED."""
+    """Those of the schema's columns that the frame has, in its order, then CORRUPT, FILE and RESCUED."""
     present = set(frame.columns)
-    columns = [_typed(field, present) for field in schema]
+    columns = [F.col(quoted(f.name)).cast(f.dataType).alias(f.name) for f in schema if f.name in present]
     return _with_rescued(frame).select(*columns, CORRUPT, FILE, RESCUED)
-
-
-def _typed(field: StructField, present: set[str]) -> Column:
-    value = F.col(quoted(field.name)) if field.name in present else F.lit(None)
-    return value.cast(field.dataType).alias(field.name)
 
 
 def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
@@ -328,7 +346,27 @@ def _infer_group(
     if not ingest.options.infer_column_types:
         return StructType([StructField(name, StringType()) for name in header])
     inferred = load_named(reader.format("csv").option("inferSchema", "true"), files).drop(FILE).schema
-    return StructType([StructField(name, field.dataType) for name, field in zip(header, inferred, strict=False)])
+    types = [field.dataType for _, field in zip(header, inferred, strict=False)]
+    times = _times_of_day(reader.format("csv"), files, types)
+    return StructType(
+        [
+            StructField(name, StringType() if position in times else data_type)
+            for position, (name, data_type) in enumerate(zip(header, types, strict=False))
+        ]
+    )
+
+
+def _times_of_day(reader: DataFrameReader, files: Sequence[BatchFile], types: Sequence[DataType]) -> set[int]:
+    """The positions of columns that Spark takes for timestamps although a value has no date: it would add that of
+    today.
+    """
+    stamps = [position for position, data_type in enumerate(types) if isinstance(data_type, TimestampType)]
+    if not stamps:
+        return set()
+    texts = StructType([StructField(f"c{position}", StringType()) for position in range(len(types))])
+    records = load_named(reader.schema(texts), files)
+    found = records.select(*[F.bool_or(F.col(f"c{position}").rlike(TIME_OF_DAY)) for position in stamps]).first()
+    return {position for position, has in zip(stamps, found or (), strict=False) if has}
 
 
 def _merged(left: StructType, right: StructType) -> StructType:
