@@ -72,6 +72,8 @@ def _without_rescue(options: IngestOptions) -> Iterator[tuple[str, str]]:
 
 def _of_reader(ingest: Ingest) -> Iterator[tuple[str, str]]:
     kind, reader = ingest.options.format, ingest.options.reader
+    if "singleVariantColumn" in reader and ingest.schema_ddl is not None:
+        yield "singleVariantColumn", "goes without ingest.schema: it is the one column"
     if "lineSep" in reader:
         yield "lineSep", "is not executed yet: records end where lines end"
     if kind == "json":

@@ -28,6 +28,9 @@ READER_OPTIONS: tuple[Option, ...] = (
     Option("multiLine", FLAG, "Records may hold line breaks within quotes.", ROWS),
     Option("prefersDecimal", FLAG, "Infer decimals rather than doubles.", JSON),
     Option("inferTimestamp", FLAG, "Infer timestamps from texts of their pattern.", JSON),
+    Option(
+        "singleVariantColumn", FILLED, "The one column, a VARIANT, that each record goes to, whatever its keys.", JSON
+    ),
     Option("allowComments", FLAG, "Skip Java and C++ comments.", JSON),
     Option("allowUnquotedFieldNames", FLAG, "Take keys without quotes.", JSON),
     Option("allowSingleQuotes", FLAG, "Take single quotes.", JSON),
@@ -81,7 +84,6 @@ REFUSED_READER_OPTIONS: dict[str, str] = {
     "samplingRatio": "a schema inferred from a sample would depend on chance",
     "dropFieldIfAllNull": "a key that holds only nulls in the first files would be unknown in the next",
     "columnPruning": "every column of every record is read, so that malformed records are seen",
-    "singleVariantColumn": "no reader of the tables but Spark could count or show a VARIANT column",
     "readerCaseSensitive": "column names are compared as they are written",
     "mergeSchema": "use cloudFiles.schemaEvolutionMode",
     "compression": "the compression is told by the file name's ending (.gz, .bz2, .zst ...)",

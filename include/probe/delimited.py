@@ -7,7 +7,7 @@ file's own separator, quote and escape.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -192,6 +192,17 @@ def _refused_for(record: Record, header: str | None) -> Record:
     elif not reason and header is not None and record.raw == header:
         reason = "repeats the header"
     return record if reason == record.reason else Record(record.line, record.raw, reason, record.multiline)
+
+
+def distinct_names(header: Sequence[str]) -> tuple[str, ...]:
+    """Names as Spark makes them distinct: `_c2` for a column without one, `a0` and `a1` for those named alike."""
+    names: list[str] = []
+    for position, name in enumerate(header):
+        free = f"_c{position}" if not name else f"{name}{position}" if header.count(name) > 1 else name
+        while free in names or (free != name and free in header):
+            free += "_"
+        names.append(free)
+    return tuple(names)
 
 
 def non_blank(lines: Iterable[bytes], comment: bytes) -> list[bytes]:

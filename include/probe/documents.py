@@ -33,7 +33,8 @@ def probe_json_document(task: ProbeTask) -> FileReport:
         if len(findings.bad) == before:
             good.append(line + b"\n")
     spool = write_spool(task.spool, ".json", good) if task.spool else ""
-    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), findings.unknown, spool=spool)
+    unknown = {} if task.any_keys else findings.unknown
+    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), unknown, spool=spool)
 
 
 def _document(task: ProbeTask) -> bytes:

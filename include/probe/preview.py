@@ -8,6 +8,7 @@ from include.config.hints import parse_hints
 from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings
 from include.ledger.versions import FileVersion
+from include.probe.delimited import distinct_names
 from include.probe.probe import FileReport
 from include.probe.records import Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
@@ -116,7 +117,9 @@ def _drift(report: FileReport, ingest: Ingest, spec: Spec | None, hinted: Sequen
     found: list[tuple[str, int | None]] = []
     if ingest.options.format == "json":
         found = list(report.unknown.items())
-    elif ingest.options.format in ("csv", "parquet"):
+    elif ingest.options.format == "csv":
+        found = [(name, None) for name in distinct_names(report.shape) if name not in spec]
+    elif ingest.options.format in ("parquet", "orc", "avro"):
         names = (column.split(": ")[0] for column in report.shape)
         found = [(name, None) for name in names if name not in spec]
     return [

@@ -53,8 +53,8 @@ def _probe_json(task: ProbeTask) -> FileReport:
         spool = write_spool(task.spool, ".json", _other_lines(whole_lines(_as_utf8(task)), refused))
     elif content is None:
         spool = _plain_copy(task, ".json")
-    bad = tuple(findings.bad)
-    return FileReport(task.path, "ok", "", findings.records, bad, findings.unknown, content=content, spool=spool)
+    bad, unknown = tuple(findings.bad), {} if task.any_keys else findings.unknown
+    return FileReport(task.path, "ok", "", findings.records, bad, unknown, content=content, spool=spool)
 
 
 def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[bytes]:

@@ -30,6 +30,11 @@ class ProbeTask:
     thorough: bool = False
     refuse_unknown: bool = False
 
+    @property
+    def any_keys(self) -> bool:
+        """True where a record goes to one column as it is, so that no key of it is unknown."""
+        return "singleVariantColumn" in self.options
+
 
 @dataclass(frozen=True)
 class FileReport:

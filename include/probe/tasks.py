@@ -40,6 +40,7 @@ def probe_tasks(
     ProbeTask.
     """
     kind, reader = ingest.options.format, ingest.options.reader
+    spec = None if "singleVariantColumn" in reader else spec
     keep = small_enough(files) if kind == "json" else [False] * len(files)
     return [
         ProbeTask(file.path, planned_file(settings, file), kind, spec, reader, small, spool, thorough, refuse_unknown)

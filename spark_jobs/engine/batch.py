@@ -34,6 +34,7 @@ from include.ledger.outcomes import FileOutcome
 from include.ledger.quarantine import Refusal, write_refusals
 from include.ledger.versions import FileVersion, PlannedBatch
 from include.probe.ahead import Ahead
+from include.probe.delimited import distinct_names
 from include.probe.probe import FileReport
 from include.probe.records import Spec, spec_of
 from include.probe.spool import clear_spool
@@ -180,8 +181,8 @@ class BatchLoader:
         )
 
     def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
-        if report.verdict == "ok" and self.ingest.options.format == "csv" and (wrong := _wrong_header(report.shape)):
-            report = replace(report, verdict="broken", reason=wrong)
+        if self.ingest.options.format == "csv":
+            report = replace(report, shape=distinct_names(report.shape))
         return BatchFile(file.path, file.version, planned_file(self.settings, file), report)
 
     def _isolated(self, work: Work, attempt: Attempt, schema: StructType | None) -> tuple[Work, Attempt]:
@@ -283,13 +284,6 @@ class BatchLoader:
 
 def _spec(version: SchemaVersion) -> Spec | None:
     return spec_of(json.loads(version.schema.json()))
-
-
-def _wrong_header(header: Sequence[str]) -> str:
-    if "" in header:
-        return f"the header has no name for column {list(header).index('') + 1}"
-    twice = sorted({name for name in header if list(header).count(name) > 1})
-    return f"the header names {', '.join(map(repr, twice))} more than once" if twice else ""
 
 
 def _root_cause(text: str) -> str:

@@ -11,7 +11,16 @@ from functools import reduce
 import pyarrow as pa
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
-from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructField, StructType, TimestampType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+    VariantType,
+)
 
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
@@ -35,6 +44,7 @@ from spark_jobs.engine.verbatim import Places, places_of, verbatim
 COPY, OWN = "__sluice_copy", "__sluice_own"
 TIME_OF_DAY = r"^\s*[Tt]?\d{1,2}:"
 JSON_BLANKS = b" \t\r\n"
+VARIANT = "singleVariantColumn"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 
@@ -122,6 +132,9 @@ def _read_json(
     """Clean files by Spark's JSON source; files with refused lines as text, less those lines, through the same
     parser.
     """
+    if VARIANT in ingest.options.reader:
+        yield _variants(_lines(spark, files), schema.names[0])
+        return
     options = {**STRICT_JSON, **_line_options(ingest), **_permissive()}
     rescue = [file for file in files if file.rescue]
     if rescue:
@@ -137,6 +150,12 @@ def _read_json(
         yield _parsed(_kept_lines(spark, small, places_of(schema)), schema, options)
     if dirty:
         yield _parsed(with_verbatim(_lines(spark, dirty), schema), schema, options)
+
+
+def _variants(lines: DataFrame, column: str) -> DataFrame:
+    """Each record as one value."""
+    value = F.try_parse_json("value")
+    return lines.select(value.alias(column), F.when(value.isNull(), F.col("value")).alias(CORRUPT), FILE)
 
 
 def _parsed(lines: DataFrame, schema: StructType, options: Mapping[str, str]) -> DataFrame:
@@ -317,6 +336,8 @@ def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]
 
 def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
     """From the lines that the probe did not refuse: a refused line must not shape the table."""
+    if name := ingest.options.reader.get(VARIANT):
+        return StructType([StructField(name, VariantType())])
     as_text = "false" if ingest.options.infer_column_types else "true"
     options = {**STRICT_JSON, **_line_options(ingest), **_permissive(), "primitivesAsString": as_text}
     reader = spark.read.format("json").options(**options)

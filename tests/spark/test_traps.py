@@ -148,6 +148,51 @@ def test_csv_records_are_cut_by_rfc_4180_and_those_in_doubt_are_left_out(landing
     }
 
 
+def test_columns_without_a_name_or_named_alike_are_told_apart_as_in_spark(landing: Landing) -> None:
+    landing.configure(CSV)
+    landing.drop("a.csv", "id,,v,v\n1,x,y,z\n")
+    landing.run()
+    assert landing.rows("id", "_c1", "v2", "v3") == [{"id": 1, "_c1": "x", "v2": "y", "v3": "z"}]
+
+
+def test_a_time_of_day_is_not_given_a_date(landing: Landing) -> None:
+    landing.configure(CSV)
+    landing.drop("a.csv", "id,at,since\n1,12:00,2024-05-01 10:00:00\n2,07:09:23,2024-05-02 10:00:00\n")
+    landing.run()
+    assert [str(row["at"]) for row in landing.rows("id", "at")] == ["12:00", "07:09:23"]
+    assert str(landing.values("since")[0]) == "2024-05-01 10:00:00+00:00"
+
+
+def test_a_batch_of_many_shapes_is_one_commit_and_strange_types_cost_their_files_only(landing: Landing) -> None:
+    landing.configure({"cloudFiles.format": "parquet", "cloudFiles.inferColumnTypes": False})
+    for number in range(40):
+        out = io.BytesIO()
+        pq.write_table(
+            pa.table({"id": [number], f"c{number % 20}": pa.array([1.5], [pa.float64(), pa.float32()][number % 2])}),
+            out,
+        )
+        landing.drop(f"{number}.parquet", out.getvalue())
+    strange = {"time": pa.array([1], pa.time32("ms")), "void": pa.nulls(1)}
+    for name, column in strange.items():
+        out = io.BytesIO()
+        pq.write_table(pa.table({"id": [100], name: column}), out)
+        landing.drop(f"{name}.parquet", out.getvalue())
+    landing.run()
+    assert sorted(landing.values("id")) == [*range(40), 100]
+    assert {name for name, row in landing.files().items() if row["status"] != "loaded"} == {"time.parquet"}
+    assert len({row["table_version"] for row in landing.files().values()}) == 1
+
+
+def test_a_record_goes_whole_to_a_variant_column_where_the_option_says_so(landing: Landing) -> None:
+    landing.configure({"singleVariantColumn": "v"})
+    landing.drop("a.json", '{"id": 1, "price": 1.10}\n{"ID": [1, {"": {}}]}\n7\n{"id": 1, "id": 2}\n')
+    landing.run()
+    landing.drop("b.json.gz", gzip.compress(b'{"other": true}\n'))
+    landing.run()
+    assert [(row["rows_loaded"], row["rows_quarantined"]) for row in landing.files().values()] == [(2, 2), (1, 0)]
+    assert landing.texts("v") == ['{"ID":[1,{"":{}}]}', '{"id":1,"price":1.1}', '{"other":true}']
+
+
 def test_a_backslash_escapes_only_where_the_option_says_so(landing: Landing) -> None:
     landing.configure({**CSV, "escape": "\\"})
     landing.drop("a.csv", 'id,s\n1,"a \\"b\\", c"\n2,"a ""b"""\n')
