@@ -135,7 +135,7 @@ def _read_json(
     if VARIANT in ingest.options.reader:
         yield _variants(_lines(spark, files), schema.names[0])
         return
-    options = {**STRICT_JSON, **_line_options(ingest), **_permissive()}
+    options = {**_dates(schema), **STRICT_JSON, **_line_options(ingest), **_permissive()}
     rescue = [file for file in files if file.rescue]
     if rescue:
         yield rescued_json(_lines(spark, rescue), schema, options)
@@ -213,12 +213,17 @@ def _read_csv(
     """
     types = {field.name: field.dataType for field in schema}
     for options, same in by_options(ingest, files):
-        parser = {**options, **_permissive()}
+        parser = {**_dates(schema), **options, **_permissive()}
         for (header, rescue), group in _by_header(same).items():
             in_file_order = StructType([StructField(name, types.get(name, StringType())) for name in header])
             reader = spark.read.format("csv").options(**parser)
             records = load_named(reader.schema(_with_corrupt(in_file_order)), group)
             yield _shaped(rescued_csv(records, schema, header, parser, dirty=rescue), schema)
+
+
+def _dates(schema: StructType) -> dict[str, str]:
+    """How dates are read where the user does not say: Spark would cut the time off a text that has one."""
+    return {"dateFormat": "yyyy-M-d"} if '"date"' in schema.json() else {}
 
 
 def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dict[str, str], list[BatchFile]]]:
