@@ -118,7 +118,7 @@ def _print_preview(look: "Preview", limit: int) -> None:
     if look.records:
         print_line(f"In them: {look.records:,} records, {look.refused_records:,} of which will be quarantined.")
     errors = [asdict(error) for error in look.errors]
-    print_rows(errors, {"error in": "path", "line": "record", "reason": "reason"}, limit=limit)
+    print_rows(errors, {"error in": "path", "line": "record", "reason": "reason", "outcome": "outcome"}, limit=limit)
     drift = [asdict(found) for found in look.drift]
     print_rows(drift, {"drift in": "path", "column": "column", "line": "record", "it is": "outcome"}, limit=limit)
     if look.outcome == "stops":

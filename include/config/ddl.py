@@ -4,7 +4,7 @@ It knows the shape and the words of Spark's types, not all their limits: Spark's
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from include.config.values import did_you_mean
 
@@ -19,6 +19,12 @@ NESTED_TYPES = ("array", "map", "struct")
 TYPES = (*PLAIN_TYPES, *NESTED_TYPES)
 _TEXTS = {"char": "string", "character": "string", "varchar": "string", "text": "string"}
 MAX_DEPTH = 32
+# As Spark names them in a schema's JSON form, where that differs.
+_JSON_NAMES = {
+    "tinyint": "byte", "smallint": "short", "int": "integer", "bigint": "long", "real": "float",
+    "dec": "decimal", "numeric": "decimal", "timestamp_ltz": "timestamp",
+}  # fmt: skip
+JsonType = Any
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<quoted>`(?:[^`]|``)+`)|(?P<word>\w+)|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<mark>[<>(),:.]))",
@@ -44,6 +50,15 @@ def check_ddl(ddl: str) -> str:
     return ddl
 
 
+def schema_of(ddl: str) -> JsonType:
+    """The schema in Spark's JSON form.
+
+    Raises:
+        ValueError: it is no list of columns.
+    """
+    return DdlParser(ddl).columns()
+
+
 def column_names(ddl: str) -> list[str]:
     """The names of the columns of a DDL list that `check_ddl` lets pass."""
     names: list[str] = []
@@ -63,9 +78,9 @@ class DdlParser:
         self._tokens = _tokens(ddl)
         self._next = 0
 
-    def columns(self) -> None:
-        """All of the text is a list of columns."""
-        self._fields("end", 0)
+    def columns(self) -> JsonType:
+        """All of the text is a list of columns: their types."""
+        return self._fields("end", 0)
 
     def _take(self) -> Token:
         token = self._tokens[self._next]
@@ -84,8 +99,9 @@ class DdlParser:
         if token.text != text or token.kind != "mark":
             raise unexpected(token, f"`{text}`")
 
-    def _fields(self, end: str, depth: int) -> None:
+    def _fields(self, end: str, depth: int) -> JsonType:
         names: set[str] = set()
+        fields: list[JsonType] = []
         while True:
             name = self._take()
             if name.kind not in ("word", "quoted"):
@@ -95,11 +111,12 @@ class DdlParser:
             names.add(name.text.strip("`").lower())
             if self._at(":"):
                 self._take()
-            self._type(depth)
+            plain = name.text[1:-1].replace("``", "`") if name.kind == "quoted" else name.text
+            fields.append({"name": plain, "type": self._type(depth), "nullable": True, "metadata": {}})
             self._attributes()
             token = self._take()
             if end in (token.kind, token.text):
-                return
+                return {"type": "struct", "fields": fields}
             if token.text != ",":
                 raise unexpected(token, "a comma" if end == "end" else f"a comma or `{end}`")
 
@@ -115,7 +132,7 @@ class DdlParser:
             if token.kind != "text":
                 raise unexpected(token, "a quoted comment")
 
-    def _type(self, depth: int) -> None:
+    def _type(self, depth: int) -> JsonType:
         token = self._take()
         word = token.text.lower()
         if token.kind != "word" or depth > MAX_DEPTH:
@@ -125,33 +142,39 @@ class DdlParser:
             hint = near or f"; known: {', '.join(TYPES)}"
             raise ValueError(f"{token.text} (character {token.position}) is not a type that a Delta table has{hint}")
         if word in NESTED_TYPES:
-            self._nested(word, depth + 1)
-        elif word in DECIMALS and self._at("("):
-            self._precision()
+            return self._nested(word, depth + 1)
+        if word in DECIMALS:
+            return f"decimal({self._precision()})" if self._at("(") else "decimal(10,0)"
+        return _JSON_NAMES.get(word, word)
 
-    def _nested(self, word: str, depth: int) -> None:
+    def _nested(self, word: str, depth: int) -> JsonType:
         self._expect("<")
         if word == "struct":
-            self._fields(">", depth)
-            return
+            return self._fields(">", depth)
+        key = None
         if word == "map":
-            self._type(depth)
+            key = self._type(depth)
             self._expect(",")
-        self._type(depth)
+        inner = self._type(depth)
         self._expect(">")
+        if word == "map":
+            return {"type": "map", "keyType": key, "valueType": inner, "valueContainsNull": True}
+        return {"type": "array", "elementType": inner, "containsNull": True}
 
-    def _precision(self) -> None:
+    def _precision(self) -> str:
         self._expect("(")
-        self._number()
+        digits, scale = self._number(), "0"
         if self._at(","):
             self._take()
-            self._number()
+            scale = self._number()
         self._expect(")")
+        return f"{digits},{scale}"
 
-    def _number(self) -> None:
+    def _number(self) -> str:
         number = self._take()
         if not number.text.isdecimal():
             raise unexpected(number, "a number")
+        return number.text
 
 
 def _tokens(ddl: str) -> list[Token]:

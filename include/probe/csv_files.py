@@ -4,11 +4,22 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from include.probe.delimited import ESCAPED_BYTE, TRIMMED_TEXT, Dialect, Grammar, Record, clean_lines, non_blank, split
+from include.probe.delimited import (
+    ESCAPED_BYTE,
+    TRIMMED_TEXT,
+    Dialect,
+    Grammar,
+    Record,
+    clean_lines,
+    distinct_names,
+    non_blank,
+    split,
+)
 from include.probe.records import BadRecord
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import write_spool
 from include.probe.streams import BrokenFileError, blocks, is_plain, is_wide, text_blocks, whole_lines
+from include.probe.values import text_misfit
 
 MAX_HEADER = 1 << 20  # characters: a longer first line is no header
 MAX_COLUMNS = 20480  # Spark's default of `maxColumns`, above which its parser throws the whole task away
@@ -32,6 +43,20 @@ def probe_csv(task: ProbeTask) -> FileReport:
 
 class HeaderError(BrokenFileError):
     """Raised when the names of a file's columns cannot be told."""
+
+
+def csv_misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
+    """The records with another number of fields than the header, or a value that is not of its column's type."""
+    dialect = Dialect.of(task.options)
+    grammar, header = Grammar(dialect), distinct_names(report.shape)
+    text = "".join(text_blocks(task.planned, dialect.encoding))
+    null, first = task.options.get("nullValue", ""), dialect.has_header
+    for record, _, _ in split(text, dialect, None, len(header), 1):
+        if record is None or record.reason or first:
+            first = first and record is None
+            continue
+        if reason := text_misfit(grammar.fields(record.raw), header, task.columns or {}, null):
+            yield BadRecord(record.line, reason, record.raw.encode("utf-8", "surrogateescape"))
 
 
 def _lines(task: ProbeTask, dialect: Dialect) -> int:

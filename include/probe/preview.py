@@ -1,17 +1,19 @@
 """What the next load would meet: `sluice plan` looks at the files themselves, without Spark, and writes nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from include.config.ddl import JsonType, schema_of
 from include.config.hints import parse_hints
 from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings
 from include.ledger.versions import FileVersion
 from include.probe.delimited import distinct_names
 from include.probe.probe import FileReport
-from include.probe.records import Spec, spec_of
+from include.probe.records import BadRecord, Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
+from include.probe.values import columns_of
 from include.probe.workers import ProbePool
 
 DriftOutcome = Literal["added", "rescued", "quarantined", "stops"]
@@ -33,18 +35,23 @@ class Drift:
 
 @dataclass(frozen=True)
 class PlannedError:
-    """A record, or a whole file where `record` is None, that the load will refuse, and why."""
+    """A record, or a whole file where `record` is None, that the load will not load as it is, and why.
+
+    `outcome` is what it will do: refuse it (`quarantined`), or keep in the rescue column what does not fit (`rescued`).
+    """
 
     path: str
     record: int | None
     reason: str
+    outcome: Literal["quarantined", "rescued"] = "quarantined"
 
 
 @dataclass(frozen=True)
 class Preview:
     """What is in the files: records (where they can be counted without Spark), those to be refused, and drift.
 
-    `errors` names each that is refused, as far as that is seen without Spark: values of another type are not.
+    `errors` names each record that is refused or has a value of another type (of columnar formats: the files that are
+    broken), as far as that is seen without Spark.
     `schema_version` is None before the first load, when any column is welcome. `outcome` is what the load will do.
     """
 
@@ -67,10 +74,14 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
     Raises:
         StorageError: the schema cannot be read.
     """
-    version, schema = latest_schema(settings, pipeline.name)
-    spec = spec_of(schema) if schema else None
     ingest = pipeline.ingestion()
+    version, schema = latest_schema(settings, pipeline.name)
+    if schema is None and ingest.schema_ddl is not None:
+        schema = _without_partitions(schema_of(ingest.schema_ddl), ingest)
+    spec = spec_of(schema) if schema else None
     tasks = probe_tasks(settings, ingest, files, spec, refuse_unknown=ingest.refuses_unknown)
+    if schema and ingest.options.format in ("json", "csv"):
+        tasks = [replace(task, columns=columns_of(schema)) for task in tasks]
     pool = ProbePool()
     try:
         reports = pool.map(tasks)
@@ -82,15 +93,27 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         records=sum(report.records or 0 for report in reports),
         refused_records=sum(len(report.bad) for report in reports),
         broken_files=tuple((report.path, report.reason) for report in reports if report.verdict == "broken"),
-        errors=tuple(error for report in reports for error in _errors(report)),
+        errors=tuple(error for report in reports for error in _errors(report, ingest)),
         drift=tuple(found for report in reports for found in _drift(report, pipeline.ingestion(), spec, hinted)),
     )
 
 
-def _errors(report: FileReport) -> list[PlannedError]:
+def _without_partitions(schema: JsonType, ingest: Ingest) -> JsonType:
+    of_paths = {name.lower() for name in ingest.options.partition_columns}
+    return {**schema, "fields": [field for field in schema["fields"] if field["name"].lower() not in of_paths]}
+
+
+def _errors(report: FileReport, ingest: Ingest) -> list[PlannedError]:
     if report.verdict == "broken":
         return [PlannedError(report.path, None, report.reason)]
-    return [PlannedError(report.path, bad.record, bad.reason) for bad in report.bad]
+    refused = [PlannedError(report.path, bad.record, bad.reason) for bad in report.bad]
+    return [*refused, *(_of_misfit(report.path, bad, ingest) for bad in report.misfits)]
+
+
+def _of_misfit(path: str, bad: BadRecord, ingest: Ingest) -> PlannedError:
+    # Of a ragged record nobody knows which value belongs where, so none is rescued.
+    kept = ingest.rescued_column is not None and not bad.reason.startswith("has ")
+    return PlannedError(path, bad.record, bad.reason, "rescued" if kept else "quarantined")
 
 
 def outcome_of(ingest: Ingest, spec: Spec, column: str) -> DriftOutcome:

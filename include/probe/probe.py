@@ -6,10 +6,14 @@ in a tenth of a second.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 
-from include.probe.csv_files import probe_csv
+import msgspec
+
+from include.probe.csv_files import csv_misfits, probe_csv
 from include.probe.documents import probe_binary, probe_json_document, probe_whole_text, probe_xml
-from include.probe.records import JsonFindings, check_block
+from include.probe.records import BLANK, BadRecord, JsonFindings, check_block
 from include.probe.report import FileReport, ProbeTask, Verdict
 from include.probe.spool import write_spool
 from include.probe.streams import (
@@ -21,14 +25,17 @@ from include.probe.streams import (
     text_blocks,
     whole_lines,
 )
+from include.probe.values import json_misfit
 
+MAX_MISFITS = 10_000  # that a plan names of one file
 __all__ = ["FileReport", "ProbeTask", "Verdict", "probe"]
 
 
 def probe(task: ProbeTask) -> FileReport:
     """Look at one file. Never raises for what is wrong with the file itself."""
     try:
-        return _PROBES[task.format](task)
+        report = _PROBES[task.format](task)
+        return report if task.columns is None else replace(report, misfits=tuple(_misfits(task, report)))
     except SupersededError as error:
         return FileReport(task.path, "superseded", str(error))
     except BrokenFileError as error:
@@ -55,6 +62,24 @@ def _probe_json(task: ProbeTask) -> FileReport:
         spool = _plain_copy(task, ".json")
     bad, unknown = tuple(findings.bad), {} if task.any_keys else findings.unknown
     return FileReport(task.path, "ok", "", findings.records, bad, unknown, content=content, spool=spool)
+
+
+def _misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
+    """The records with a value of another type (lines only: a JSON document has none)."""
+    found = _json_misfits(task, report) if task.format == "json" else csv_misfits(task, report)
+    if report.verdict == "ok" and task.options.get("multiLine") != "true":
+        yield from islice(found, MAX_MISFITS)
+
+
+def _json_misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
+    refused, number = {bad.record for bad in report.bad}, 0
+    for block in whole_lines(_as_utf8(task)):
+        for line in block.splitlines():
+            number += 1
+            if line.strip(BLANK) and number not in refused:
+                reason = json_misfit(msgspec.json.decode(line), task.columns or {})
+                if reason:
+                    yield BadRecord(number, reason, line)
 
 
 def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[bytes]:

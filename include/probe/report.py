@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from include.probe.records import BadRecord, Spec
 from include.probe.streams import Planned
@@ -17,7 +17,8 @@ class ProbeTask:
     `spec` holds the keys that the schema knows (JSON), None before there is a schema. `keep` asks for the content of a
     clean JSON file. `spool` is the folder for a clean copy where one is needed; None where nothing may be written.
     `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch. With
-    `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one.
+    `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one. `columns` (types by name) asks
+    for the records of JSON and CSV files with a value of another type: a plan's question, a load asks Spark.
     """
 
     path: str
@@ -29,6 +30,7 @@ class ProbeTask:
     spool: str | None = None
     thorough: bool = False
     refuse_unknown: bool = False
+    columns: Mapping[str, Any] | None = None
 
     @property
     def any_keys(self) -> bool:
@@ -47,6 +49,7 @@ class FileReport:
 
     `spool` is where the clean copy lies that is read in place of the file ("" where the file itself is read); it holds
     no `bad` record. It may have another format (`reads_as`, "" for the file's own) and take other `options`.
+    `misfits` are records with a value of another type, where the task asked for them.
     """
 
     path: str
@@ -60,3 +63,4 @@ class FileReport:
     spool: str = ""
     reads_as: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    misfits: tuple[BadRecord, ...] = ()

@@ -15,6 +15,7 @@ from pyspark.sql.types import (
     ArrayType,
     DataType,
     MapType,
+    NumericType,
     StringType,
     StructField,
     StructType,
@@ -43,6 +44,7 @@ from spark_jobs.engine.verbatim import Places, places_of, verbatim
 
 COPY, OWN = "__sluice_copy", "__sluice_own"
 TIME_OF_DAY = r"^\s*[Tt]?\d{1,2}:"
+NO_NUMBER = r"^\s*[+-]?0[0-9xX]|[0-9.][dDfF]\s*$"
 JSON_BLANKS = b" \t\r\n"
 VARIANT = "singleVariantColumn"
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
@@ -373,26 +375,31 @@ def _infer_group(
         return StructType([StructField(name, StringType()) for name in header])
     inferred = load_named(reader.format("csv").option("inferSchema", "true"), files).drop(FILE).schema
     types = [field.dataType for _, field in zip(header, inferred, strict=False)]
-    times = _times_of_day(reader.format("csv"), files, types)
+    texts = _texts(reader.format("csv"), files, types)
     return StructType(
         [
-            StructField(name, StringType() if position in times else data_type)
+            StructField(name, StringType() if position in texts else data_type)
             for position, (name, data_type) in enumerate(zip(header, types, strict=False))
         ]
     )
 
 
-def _times_of_day(reader: DataFrameReader, files: Sequence[BatchFile], types: Sequence[DataType]) -> set[int]:
-    """The positions of columns that Spark takes for timestamps although a value has no date: it would add that of
-    today.
+def _texts(reader: DataFrameReader, files: Sequence[BatchFile], types: Sequence[DataType]) -> set[int]:
+    """The positions of columns that Spark takes for numbers or timestamps although a value would not be that of the
+    file: 12:00 would get the date of today, 12F become 12.0, 007 become 7.
     """
-    stamps = [position for position, data_type in enumerate(types) if isinstance(data_type, TimestampType)]
-    if not stamps:
+    patterns = {
+        position: TIME_OF_DAY if isinstance(data_type, TimestampType) else NO_NUMBER
+        for position, data_type in enumerate(types)
+        if isinstance(data_type, TimestampType | NumericType)
+    }
+    if not patterns:
         return set()
-    texts = StructType([StructField(f"c{position}", StringType()) for position in range(len(types))])
-    records = load_named(reader.schema(texts), files)
-    found = records.select(*[F.bool_or(F.col(f"c{position}").rlike(TIME_OF_DAY)) for position in stamps]).first()
-    return {position for position, has in zip(stamps, found or (), strict=False) if has}
+    columns = StructType([StructField(f"c{position}", StringType()) for position in range(len(types))])
+    records = load_named(reader.schema(columns), files)
+    has = [F.bool_or(F.col(f"c{position}").rlike(pattern)) for position, pattern in patterns.items()]
+    found = records.select(*has).first() or ()
+    return {position for position, is_text in zip(patterns, found, strict=False) if is_text}
 
 
 def _merged(left: StructType, right: StructType) -> StructType:

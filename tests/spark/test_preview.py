@@ -58,3 +58,23 @@ def test_plan_says_which_drift_becomes_a_column_and_which_is_rescued(landing: La
     }  # fmt: skip
     landing.configure({"cloudFiles.schemaEvolutionMode": "rescue"})
     assert {found.outcome for found in look(landing).drift} == {"rescued"}
+
+
+def test_plan_names_every_error_of_the_next_load_and_what_becomes_of_it(landing: Landing) -> None:
+    landing.configure(
+        {"cloudFiles.inferColumnTypes": False}, schema="id bigint, o struct<x: int>, l array<decimal(4, 1)>"
+    )
+    landing.drop(
+        "a.json",
+        '{"id": 1}\n{"id": "xyz"}\n{"id": 2, "o": {"x": 1.5}}\n{"id"\n{"id": 3, "n": 1}\n{"id": 4, "l": [1.5]}\n',
+    )
+    said = look(landing).errors
+    landing.run()
+    assert sorted((error.record, error.outcome) for error in said) == [(n, "quarantined") for n in (2, 3, 4, 5)]
+    assert {row["record"] for row in landing.quarantine()} == {error.record for error in said}
+    landing.drop("b.json", '{"id": true}\n')
+    landing.configure(
+        {"cloudFiles.inferColumnTypes": False, "rescuedDataColumn": "_r"},
+        schema="id bigint, o struct<x: int>, l array<decimal(4, 1)>",
+    )
+    assert [(error.record, error.outcome) for error in look(landing).errors] == [(1, "rescued")]

@@ -155,12 +155,16 @@ def test_columns_without_a_name_or_named_alike_are_told_apart_as_in_spark(landin
     assert landing.rows("id", "_c1", "v2", "v3") == [{"id": 1, "_c1": "x", "v2": "y", "v3": "z"}]
 
 
-def test_a_time_of_day_is_not_given_a_date(landing: Landing) -> None:
+def test_types_are_inferred_only_where_they_hold_what_the_file_says(landing: Landing) -> None:
     landing.configure(CSV)
-    landing.drop("a.csv", "id,at,since\n1,12:00,2024-05-01 10:00:00\n2,07:09:23,2024-05-02 10:00:00\n")
+    landing.drop(
+        "a.csv", "id,at,since,seat,zip,n\n1,12:00,2024-05-01 10:00:00,12F,02134,0\n2,07:09:23,2024-05-02,3D,10001,0.5\n"
+    )
     landing.run()
-    assert [str(row["at"]) for row in landing.rows("id", "at")] == ["12:00", "07:09:23"]
-    assert str(landing.values("since")[0]) == "2024-05-01 10:00:00+00:00"
+    first = landing.rows("id", "at", "since", "seat", "zip", "n")[0]
+    assert {**first, "since": str(first["since"])} == {
+        "id": 1, "at": "12:00", "since": "2024-05-01 10:00:00+00:00", "seat": "12F", "zip": "02134", "n": 0.0
+    }  # fmt: skip
 
 
 def test_a_batch_of_many_shapes_is_one_commit_and_strange_types_cost_their_files_only(landing: Landing) -> None:
