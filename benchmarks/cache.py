@@ -4,7 +4,9 @@
     python -m benchmarks.cache --batches 600   the published experiment's length, at 1,000,000 rows
 
 One driver, local[2]; per round each way joins the same 10,000 rows, in an order that turns with the round. `floor` is
-the batch without a join. The first batch of a new driver is measured in processes of its own.
+the batch without a join, `wide` one that has the joined columns already: the cost of such rows alone.
+The first batch of a new driver is measured in processes of its own, with the JVM options that Sluice gives to jobs of
+that size. `--home FOLDER` keeps the tables for the next time.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,16 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
+from benchmarks.cache_limits import limits
 from benchmarks.cache_report import write_report
 from include.cache.cache import DimensionCache
 from include.cache.dimension import Dimension, current_version
+from include.cache.memory import Memory
+from include.cache.memory import measure as measure_memory
 from include.config.settings import Settings, load_settings
-from include.submit.profile import delta_jars
-from spark_jobs.engine.cache.joins import CachedJoins
+from include.submit.java import find_java
+from include.submit.profile import SMALL, class_archive, delta_jars, java_options
+from spark_jobs.engine.cache.joins import CachedJoins, refuse_duplicates
 from spark_jobs.engine.session import build_session
 
 BATCH_ROWS = 10_000
@@ -41,6 +47,7 @@ SIZES = {100_000: 10, 1_000_000: 30, 4_000_000: 4}  # rows of the table: batches
 MAIN = 1_000_000
 SINK_ROUNDS = 8
 WAYS = ("floor", "cached", "uncached")
+SINK_WAYS = ("floor", "wide", "cached", "uncached")
 
 
 @dataclass
@@ -56,22 +63,27 @@ class Measured:
 
 def make_table(root: str, rows: int) -> None:
     """A table of about 500 bytes a row that does not compress well, with the change feed on."""
+    if DeltaTable.is_deltatable(root):
+        return
     rng = np.random.default_rng(rows)
     step = 250_000
     for start in range(0, rows, step):
         count = min(step, rows - start)
-        columns: dict[str, pa.Array] = {"id": pa.array(np.arange(start, start + count))}
-        for name in COLUMNS:
-            text = rng.bytes(TEXT // 2 * count).hex().encode()
-            ends = pa.py_buffer(np.arange(0, TEXT * count + 1, TEXT, dtype=np.int32).tobytes())
-            columns[name] = pa.Array.from_buffers(pa.string(), count, [None, ends, pa.py_buffer(text)])
+        columns = {"id": pa.array(np.arange(start, start + count)), **texts(rng, count)}
         feed = {"delta.enableChangeDataFeed": "true"}
         write_deltalake(root, pa.table(columns), mode="append", configuration=feed if start == 0 else None)
 
 
+def texts(rng: np.random.Generator, count: int) -> dict[str, pa.Array]:
+    """The table's columns beside the key."""
+    ends = pa.py_buffer(np.arange(0, TEXT * count + 1, TEXT, dtype=np.int32).tobytes())
+    data = {name: pa.py_buffer(rng.bytes(TEXT // 2 * count).hex().encode()) for name in COLUMNS}
+    return {name: pa.Array.from_buffers(pa.string(), count, [None, ends, text]) for name, text in data.items()}
+
+
 def make_batches(folder: Path, rows: int, count: int) -> list[str]:
     """Facts whose keys are drawn from the table's, one in twenty from beyond it."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     files = []
     for number in range(count):
@@ -79,16 +91,18 @@ def make_batches(folder: Path, rows: int, count: int) -> list[str]:
         values = pa.array(rng.random(BATCH_ROWS))
         file = folder / f"{number}.parquet"
         pq.write_table(pa.table({"id": keys, "value": values}), file)
+        if number < SINK_ROUNDS:
+            pq.write_table(pa.table({"id": keys, "value": values, **texts(rng, BATCH_ROWS)}), f"{file}.wide")
         files.append(str(file))
     return files
 
 
-def start_spark() -> SparkSession:
-    """A session with the class path that include.submit gives a job."""
+def start_spark(options: str = "") -> SparkSession:
+    """A session with the class path that include.submit gives a job, and the JVM's `options`."""
     jars = os.pathsep.join(str(jar) for jar in delta_jars())
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        f"--master local[2] --driver-memory 4g --driver-class-path {jars} "
+        f"--master local[2] --driver-memory 4g --driver-class-path {jars} --driver-java-options '{options}' "
         "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension "
         "--conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog "
         "--conf spark.hadoop.fs.file.impl=org.apache.hadoop.fs.RawLocalFileSystem "
@@ -107,26 +121,35 @@ class Joiner:
         self._spark = spark
         self._root = settings.table_root(table)
         self.dimension = Dimension(table, self._root, ("id",), COLUMNS)
-        self.joins = CachedJoins(spark, settings)
+        self.joins = CachedJoins(spark, settings, self._measured)
+        self.pressed = False  # as if one hundredth of the memory were left
 
     def frame(self, way: str, file: str) -> DataFrame:
         """The batch in `file`, joined."""
-        batch = self._spark.read.parquet(file)
-        if way == "floor":
+        batch = self._spark.read.parquet(f"{file}.wide" if way == "wide" else file)
+        if way in ("floor", "wide"):
             return batch
         if way == "uncached":
             return self._uncached(batch)
         version = current_version(self._root)  # what pinning costs is part of it
         if version is None:
             raise AssertionError(self._root)
-        return self.joins.join(batch, self.dimension, version, "left", self._fail)
+        return self.joins.join(batch, self.dimension, version, "left", lambda: self._instead(batch))
 
     def _uncached(self, batch: DataFrame) -> DataFrame:
         table = self._spark.read.format("delta").load(self._root)
         return batch.join(table, on=["id"], how="left").select(*batch.columns, *COLUMNS)
 
-    def _fail(self) -> DataFrame:
-        raise AssertionError(self.joins.figures())
+    def _instead(self, batch: DataFrame) -> DataFrame:
+        """What the transform job does while the cache cannot serve."""
+        if not self.pressed:
+            raise AssertionError(self.joins.figures())
+        refuse_duplicates(self._spark.read.format("delta").load(self._root), self.dimension.keys, self.dimension.table)
+        return self._uncached(batch)
+
+    def _measured(self) -> Memory:
+        found = measure_memory()
+        return replace(found, available=found.total // 100) if self.pressed else found
 
 
 def noop(frame: DataFrame) -> None:
@@ -135,12 +158,17 @@ def noop(frame: DataFrame) -> None:
 
 
 def run_rounds(
-    joiner: Joiner, files: list[str], rows: int, sink: str, write: Callable[[str, DataFrame], None]
+    joiner: Joiner,
+    files: list[str],
+    rows: int,
+    sink: str,
+    write: Callable[[str, DataFrame], None],
+    ways: tuple[str, ...] = WAYS,
 ) -> list[Measured]:
     """Each way once for each file, interleaved; two rounds before are not counted."""
     found = []
     for number, file in enumerate([*files[:2], *files]):
-        turned = WAYS[number % 3 :] + WAYS[: number % 3]
+        turned = ways[number % len(ways) :] + ways[: number % len(ways)]
         for way in turned:
             cpu, started = cpu_seconds(), time.perf_counter()
             write(way, joiner.frame(way, file))
@@ -178,44 +206,49 @@ def cpu_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def workers_memory() -> tuple[int, int]:
-    """Bytes of the Python workers: memory of their own, and mapped file pages, which they share."""
-    own = mapped = 0
-    for pid in processes()[1:]:
+def memory_of(pids: list[int]) -> dict[str, int]:
+    """Bytes: the most that the JVM ever held, what the Python workers hold of their own, and their file pages."""
+    found = {"jvm": 0, "own": 0, "mapped": 0}
+    for pid in pids:
         try:
-            if b"pyspark" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                continue
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "java":
+                found["jvm"] = max(found["jvm"], _sizes(f"/proc/{pid}/status")["VmHWM:"])
+            elif b"pyspark" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                sizes = _sizes(f"/proc/{pid}/smaps_rollup")
+                found["own"] += sizes["Pss_Anon:"]
+                found["mapped"] += sizes["Pss_File:"]
         except (FileNotFoundError, ProcessLookupError):
-            continue
-        sizes = {line.split()[0]: int(line.split()[1]) * 1024 for line in lines}
-        if "java" in Path(f"/proc/{pid}/comm").read_text():
-            continue
-        own += sizes["Pss_Anon:"]
-        mapped += sizes["Pss_File:"]
-    return own, mapped
+            continue  # ended meanwhile
+    return found
+
+
+def _sizes(file: str) -> dict[str, int]:
+    lines = [line.split() for line in Path(file).read_text().splitlines()]
+    return {words[0]: int(words[1]) * 1024 for words in lines if words[-1] == "kB"}
 
 
 def first_batch(home: Path, way: str) -> None:
-    """In a new process: seconds of the first batch after the session stands, as the last line on stdout."""
+    """In a new process: seconds and memory of the first batch after the session stands, as the last line on stdout."""
     settings = load_settings({"SLUICE_HOME": str(home)}, home / "none.yaml")
-    spark = start_spark()
+    spark = start_spark(java_options(SMALL, class_archive(find_java(), delta_jars())))
+    started, cpu = time.perf_counter(), cpu_seconds()
     joiner = Joiner(spark, settings, f"d.t{MAIN}")
-    started = time.perf_counter()
     noop(joiner.frame(way, str(home / f"batches-{MAIN}" / "0.parquet")))
-    print(json.dumps(time.perf_counter() - started), flush=True)
+    seconds, used = time.perf_counter() - started, cpu_seconds() - cpu
+    print(json.dumps({"seconds": seconds, "cpu": used, **memory_of(processes()[1:])}), flush=True)
+    joiner.joins.close()
     spark.stop()
 
 
-def new_drivers(home: Path, rounds: int = 2) -> dict[str, float]:
-    """The best first batch of each way, each in a driver of its own, interleaved."""
-    found: dict[str, list[float]] = {way: [] for way in WAYS}
+def new_drivers(home: Path, rounds: int = 3) -> dict[str, dict[str, float]]:
+    """The median first batch of each way, each in a driver of its own, interleaved."""
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for way in WAYS:
             command = [sys.executable, "-m", "benchmarks.cache", "--first-batch", way, "--home", str(home)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[way].append(float(done.stdout.splitlines()[-1]))
-    return {way: statistics.median(values) for way, values in found.items()}
+            found[way].append(json.loads(done.stdout.splitlines()[-1]))
+    return {way: sorted(runs, key=lambda run: run["seconds"])[rounds // 2] for way, runs in found.items()}
 
 
 def refreshes(settings: Settings, table: str) -> dict[str, object]:
@@ -260,20 +293,27 @@ def refreshes(settings: Settings, table: str) -> dict[str, object]:
     return found
 
 
-def measure(home: Path, batches: int) -> dict[str, object]:
-    """Everything, as the report takes it."""
-    settings = load_settings({"SLUICE_HOME": str(home)}, home / "none.yaml")
-    counts = {**SIZES, MAIN: batches}
+def prepare(settings: Settings, batches: int) -> dict[int, list[str]]:
+    """The tables and the files of the batches, by rows of the table."""
     files = {}
-    for rows, count in counts.items():
+    for rows, count in {**SIZES, MAIN: batches}.items():
         make_table(settings.table_root(f"d.t{rows}"), rows)
-        files[rows] = make_batches(home / f"batches-{rows}", rows, max(count, SINK_ROUNDS))
+        files[rows] = make_batches(settings.home / f"batches-{rows}", rows, max(count, SINK_ROUNDS))
+    return files
+
+
+def measure(settings: Settings, batches: int) -> dict[str, object]:
+    """Everything, as the report takes it."""
+    home = settings.home
+    files = prepare(settings, batches)
+    for left in ("cache", *(f"out-{way}" for way in SINK_WAYS)):
+        shutil.rmtree(home / left, ignore_errors=True)
     made = refreshes(settings, f"d.t{MAIN}")
     drivers = new_drivers(home)
     spark = start_spark()
     measured: list[Measured] = []
     figures = []
-    for rows, count in counts.items():
+    for rows, count in {**SIZES, MAIN: batches}.items():
         joiner = Joiner(spark, settings, f"d.t{rows}")
         measured += run_rounds(joiner, files[rows][:count], rows, "none", lambda _way, frame: noop(frame))
         if rows == MAIN:
@@ -283,22 +323,36 @@ def measure(home: Path, batches: int) -> dict[str, object]:
                 rows,
                 "Delta",
                 lambda way, frame: frame.write.format("delta").mode("append").save(str(home / f"out-{way}")),
+                SINK_WAYS,
             )
+            measured += under_pressure(joiner, files[rows][:4], rows)
         figures += [item.to_dict() for item in joiner.joins.figures()]
         joiner.joins.close()
-    memory = workers_memory()
+    memory = memory_of(processes()[1:])
     spark.stop()
-    sizes = {rows: _bytes(settings.table_root(f"d.t{rows}")) for rows in counts}
     return {
         "measured": [asdict(item) for item in measured],
         "figures": figures,
         "refreshes": made,
         "drivers": drivers,
-        "memory": {"own": memory[0], "mapped": memory[1]},
-        "table_bytes": sizes,
+        "memory": memory,
+        "limits": limits(settings, SIZES),
+        "table_bytes": {rows: _bytes(settings.table_root(f"d.t{rows}")) for rows in SIZES},
         "batch_rows": BATCH_ROWS,
         "main": MAIN,
     }
+
+
+def under_pressure(joiner: Joiner, files: list[str], rows: int) -> list[Measured]:
+    """Batches in turn with too little memory and with enough: the way out, and the way back."""
+    found = []
+    for number, file in enumerate(files):
+        joiner.pressed = number % 2 == 0
+        started = time.perf_counter()
+        noop(joiner.frame("cached", file))
+        way = "pressed" if joiner.pressed else "back"
+        found.append(Measured(way, rows, "none", time.perf_counter() - started, 0.0))
+    return found
 
 
 def _bytes(root: str) -> int:
@@ -309,16 +363,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=SIZES[MAIN], help="batches at 1,000,000 rows")
     parser.add_argument("--first-batch", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help="a folder for the tables, which stay there")
+    parser.add_argument("--prepare", action="store_true", help="make the tables in --home, and measure nothing")
     args = parser.parse_args()
     if args.first_batch:
         first_batch(args.home, args.first_batch)
         return
-    home = Path(tempfile.mkdtemp(prefix="bench-cache-"))
+    home = args.home or Path(tempfile.mkdtemp(prefix="bench-cache-"))
+    settings = load_settings({"SLUICE_HOME": str(home)}, home / "none.yaml")
     try:
-        write_report(measure(home, args.batches))
+        if args.prepare:
+            prepare(settings, args.batches)
+        else:
+            write_report(measure(settings, args.batches))
     finally:
-        shutil.rmtree(home)
+        if args.home is None:
+            shutil.rmtree(home)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from include.cache.errors import CannotCache, DuplicateKeys
 from include.cache.keys import Rows, Words, key_hashes, present
+from include.cache.latest import latest_rows
 from include.cache.snapshot import partition_file, partition_of
-from include.config.errors import DataRefused
 
 # Sorting a partition takes about three times its size; the offsets of its texts must fit into 32 bits.
 PARTITION_BYTES = 64 * 1024 * 1024
 MAX_PARTITIONS = 4096
 HASH_FIELD = pa.field("hash", pa.uint64(), nullable=False)
-
-
-class DuplicateKeys(DataRefused):
-    """Raised when a dimension has two rows of one key."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,20 @@ class BaseBuilder:
     out: they never match.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, keys: Sequence[str], expected_bytes: int, budget: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        keys: Sequence[str],
+        expected_bytes: int,
+        budget: int,
+        latest_by: str | None = None,
+    ) -> None:
         self._folder = folder
         self._schema = schema
         self._keys = [schema.get_field_index(key) for key in keys]
         self._key_names = tuple(keys)
+        self._latest_by = None if latest_by is None else schema.get_field_index(latest_by)
         self._budget = budget
         target = min(PARTITION_BYTES, max(1, budget // 3))
         wanted = min(MAX_PARTITIONS, max(1, math.ceil(expected_bytes / target)))
@@ -109,6 +115,8 @@ class BaseBuilder:
                 batches = [*pa.ipc.open_file(source).read_all().to_batches(), *batches]
         table = pa.Table.from_batches(batches, schema=stored_schema(self._schema))
         self._waiting[partition] = []
+        if self._latest_by is not None:
+            table = latest_rows(table, [1 + key for key in self._keys], 1 + self._latest_by, self._key_names)
         write_sorted(table, partition_file(self._folder, partition), self._keys, self._key_names)
         Path(self._spill_file(partition)).unlink(missing_ok=True)
         return int(table.num_rows)
@@ -129,7 +137,10 @@ def write_sorted(table: pa.Table, file: Path, keys: Sequence[int], names: Sequen
     ordered = table.combine_chunks().take(pa.array(order))
     batches = ordered.combine_chunks().to_batches()
     if len(batches) > 1:
-        raise OverflowError(f"the rows of {file.name} hold more than 2 GiB of text in a column")
+        raise CannotCache(
+            f"The rows of {file.name} hold more than 2 GiB of text in a column.",
+            remedy="Leave that column out, or leave `cached` out.",
+        )
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
     refuse_duplicates(batch, [1 + extra + key for key in keys], names)
     with pa.ipc.new_file(str(file), table.schema) as writer:

@@ -17,7 +17,7 @@ from deltalake.exceptions import DeltaError
 
 from include.cache.build import BaseBuilder, plain_type
 from include.cache.commits import CHANGE_FEED, COLUMN_MAPPING, Commits, read_commits
-from include.cache.difference import Difference, NotExact, from_feed, from_files
+from include.cache.difference import Difference, NotExact, added_to_feed, from_feed, from_files
 from include.cache.dimension import (
     Dimension,
     TableVersion,
@@ -189,7 +189,10 @@ class DimensionCache:
                 (folder / "overlay.arrow").hardlink_to(old_folder / "overlay.arrow")
             return replace(old.meta, version=table.version(), made="linked")
         schema = self._schema(table)
-        difference, source = _difference(table, commits, old, schema)
+        by = self._store.dimension.latest_by
+        if by is not None and (commits.removed or commits.odd_files):
+            raise NotExact("rows were taken away, and earlier ones of their keys may be the latest again")
+        difference, source = _difference(table, commits, old, schema, by)
         stored, rows = write_overlay(old, difference, folder, schema)
         if stored > max(MAX_SHARE * old.meta.base_rows, 1):
             raise NotExact(f"{stored} of {old.meta.base_rows} rows have changed since the base was built")
@@ -204,11 +207,15 @@ class DimensionCache:
     def _rebuilt(self, table: DeltaTable, version: TableVersion, fields: str, folder: Path, free: int) -> SnapshotMeta:
         schema = self._schema(table)
         keys = self._store.dimension.keys
-        check_keys(schema, keys, self.dimension.table)
+        by = self._store.dimension.latest_by
+        check_keys(schema, keys if by is None else (*keys, by), self.dimension.table)
         stored = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
-        builder = BaseBuilder(folder, schema, keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE)))
-        for batch in pa.RecordBatchReader.from_stream(table.scan(columns=list(schema.names))):
-            builder.add(batch)
+        builder = BaseBuilder(folder, schema, keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE)), by)
+        try:
+            for batch in pa.RecordBatchReader.from_stream(table.scan(columns=list(schema.names))):
+                builder.add(batch)
+        except (pa.ArrowException, DeltaError) as error:  # Arrow's, where a data file is gone or damaged
+            raise _unread(self.dimension, version, error) from error
         built = builder.finish()
         self.figures.table_reads += 1
         self.figures.table_bytes += stored
@@ -251,17 +258,27 @@ def _gone(root: str, version: TableVersion, why: str) -> VersionGone:
     )
 
 
-def _difference(table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema) -> tuple[Difference, str]:
+def _unread(dimension: Dimension, version: TableVersion, error: Exception) -> StorageError:
+    return StorageError(
+        f"The rows of {dimension.table}, version {version.version}, cannot be read: {str(error).splitlines()[0]}",
+        remedy="Restore the table's files; a batch that is not begun is planned again with the newest version.",
+        location=dimension.root,
+    )
+
+
+def _difference(
+    table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema, by: str | None
+) -> tuple[Difference, str]:
     configuration = table.metadata().configuration
-    feed = configuration.get(CHANGE_FEED) == "true" and commits.feed_exact and not commits.metadata_changed
+    feed = str(configuration.get(CHANGE_FEED)).lower() == "true" and commits.feed_exact and not commits.metadata_changed
     if feed:
-        return from_feed(table, old, schema), "change feed"
+        return (from_feed(table, old, schema) if by is None else added_to_feed(table, old, schema, by)), "change feed"
     if commits.odd_files or configuration.get(COLUMN_MAPPING, "none") != "none":
         raise NotExact("the changed files have deletion vectors or mapped columns, and there is no change feed")
     whole = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
     if commits.bytes > _MAX_FILE_SHARE * whole:
         raise NotExact("the changed files are most of the table")
-    return from_files(table, commits, old, schema), "changed files"
+    return from_files(table, commits, old, schema, by), "changed files"
 
 
 def _newer(one: TableVersion, other: TableVersion) -> TableVersion:

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from include.cache.build import plain
 from include.cache.commits import Commits
 from include.cache.keys import Rows, key_hashes, present, same_keys
+from include.cache.latest import latest_rows
 from include.cache.snapshot import Snapshot
 from include.config.settings import is_remote
 
@@ -42,11 +43,7 @@ def from_feed(table: DeltaTable, old: Snapshot, schema: pa.Schema) -> Difference
         NotExact: the feed does not lead from the snapshot's rows to the new ones with unique keys in each version.
     """
     keys = old.meta.keys
-    marks = ["_change_type", "_commit_version"]
-    feed = table.load_cdf(
-        starting_version=old.meta.version + 1, ending_version=table.version(), columns=[*schema.names, *marks]
-    )
-    events = pa.RecordBatchReader.from_stream(feed).read_all()
+    events = _events(table, old, schema)
     keyed = pa.array(present(_arrays(events, keys)))
     rows = _plain_table(events, schema).filter(keyed).combine_chunks()
     if not rows.num_rows:
@@ -66,6 +63,46 @@ def from_feed(table: DeltaTable, old: Snapshot, schema: pa.Schema) -> Difference
     return Difference(rows.take(pa.array(last[final == 1])), firsts.filter(pa.array(final == 0)))
 
 
+def added_to_feed(table: DeltaTable, old: Snapshot, schema: pa.Schema, latest_by: str) -> Difference:
+    """As `from_feed`, of a table with several rows of a key, of which the latest counts, and to which rows came only.
+
+    Raises:
+        NotExact: rows were changed or taken away.
+    """
+    events = _events(table, old, schema)
+    if set(events["_change_type"].to_pylist()) - {"insert"}:
+        raise NotExact("rows were changed, and earlier ones of their keys may be the latest again")
+    rows = _plain_table(events, schema).combine_chunks()
+    return _latest_added(rows.filter(pa.array(present(_arrays(rows, old.meta.keys)))), old, schema, latest_by)
+
+
+def _latest_added(rows: pa.Table, old: Snapshot, schema: pa.Schema, latest_by: str) -> Difference:
+    """Of the rows that came and those that the snapshot has of their keys the latest."""
+    keys = old.meta.keys
+    found = old.look_up(_arrays(rows, keys), schema.names)
+    stood = pa.Table.from_arrays(found.columns, schema=schema).filter(pa.array(found.matched))
+    both = pa.concat_tables([rows, stood]).combine_chunks()
+    at = [schema.get_field_index(key) for key in keys]
+    latest = latest_rows(both, at, schema.get_field_index(latest_by), keys)
+    return Difference(latest.combine_chunks(), rows.select(keys).slice(0, 0))
+
+
+def _events(table: DeltaTable, old: Snapshot, schema: pa.Schema) -> pa.Table:
+    marks = ["_change_type", "_commit_version"]
+    feed = table.load_cdf(
+        starting_version=old.meta.version + 1,
+        ending_version=table.version(),
+        columns=[_quoted(name) for name in (*schema.names, *marks)],
+    )
+    return pa.RecordBatchReader.from_stream(feed).read_all()
+
+
+def _quoted(name: str) -> str:
+    """A column as delta-rs takes it for a change feed; bare, it would be read in lower case."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
 def _check_counts(ids: Rows, version: Rows, sign: Rows, start: Rows) -> None:
     """Each version takes away only what was there, and leaves at most one row of a key."""
     order = np.lexsort((sign, version, ids))  # of one version, what is taken away comes first
@@ -78,8 +115,10 @@ def _check_counts(ids: Rows, version: Rows, sign: Rows, start: Rows) -> None:
         raise NotExact("the change feed has two rows of one key in a version")
 
 
-def from_files(table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema) -> Difference:
-    """Read the files that came, and the keys of those that went.
+def from_files(
+    table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema, latest_by: str | None = None
+) -> Difference:
+    """Read the files that came, and the keys of those that went (none, where the latest of several rows counts).
 
     Raises:
         NotExact: a file cannot be read by itself, or a key has two rows.
@@ -92,6 +131,8 @@ def from_files(table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Sc
     root = Path(table.table_uri.removeprefix("file://"))
     removed = _read_files(root, list(commits.removed), pa.schema([schema.field(key) for key in keys]), keys)
     rows = _read_files(root, list(commits.added), schema, keys)
+    if latest_by is not None:
+        return _latest_added(rows, old, schema, latest_by)
     both = pa.concat_tables([rows.select(keys), removed.select(keys)]).combine_chunks()
     if not both.num_rows:
         return Difference(rows, removed)

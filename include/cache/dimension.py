@@ -3,22 +3,25 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from include.cache.errors import CannotCache
 from include.cache.keys import key_family
 from include.config.errors import ConfigError
 from include.ledger.tables import open_table
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-
-
-class CannotCache(ConfigError):
-    """Raised when a table cannot be looked up in a snapshot at all; the uncached join is the way then."""
+_CHAR = re.compile(r"(?<!var)char\(", re.IGNORECASE)
+# Delta's types that delta-rs, Arrow and Spark hold alike; variant, for one, comes with its parts in another order.
+_TYPES = frozenset(
+    "string binary boolean byte short integer long float double date timestamp timestamp_ntz".split()  # noqa: SIM905
+)
 
 
 class NoSuchColumn(ConfigError):
@@ -29,28 +32,33 @@ class NoSuchColumn(ConfigError):
 class Dimension:
     """A dimension table as a join sees it.
 
-    `root` is the table's absolute path or URI, `table` its name for people. `columns` are without the keys.
+    `root` is the table's absolute path or URI, `table` its name for people. `columns` are without the keys. Of several
+    rows of one key the one counts whose `latest_by` is the greatest; without it such rows are refused.
     """
 
     table: str
     root: str
     keys: tuple[str, ...]
     columns: tuple[str, ...]
+    latest_by: str | None = None
 
     @property
     def stored(self) -> tuple[str, ...]:
         """All columns of a snapshot: the keys, then the others."""
-        return (*self.keys, *(column for column in self.columns if column not in self.keys))
+        further = self.columns if self.latest_by is None else (*self.columns, self.latest_by)
+        return tuple(dict.fromkeys((*self.keys, *further)))
 
     @property
     def folder_name(self) -> str:
         """One for each table, keys and columns; readable in its beginning."""
-        identity = json.dumps([self.root, sorted(self.keys), sorted(self.stored)])
+        parts = [self.root, sorted(self.keys), sorted(self.stored)]
+        identity = json.dumps(parts if self.latest_by is None else [*parts, self.latest_by])
         return f"{_UNSAFE.sub('_', self.table)[-60:]}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
     def covers(self, other: "Dimension") -> bool:
         """True where this one's snapshots answer what `other` asks."""
-        return (self.root, set(self.keys)) == (other.root, set(other.keys)) and set(other.stored) <= set(self.stored)
+        same = (self.root, set(self.keys), self.latest_by) == (other.root, set(other.keys), other.latest_by)
+        return same and set(other.stored) <= set(self.stored)
 
     def to_json(self) -> str:
         """For the folder of its snapshots."""
@@ -60,7 +68,13 @@ class Dimension:
     def from_json(text: str) -> "Dimension":
         """What `to_json` wrote."""
         document = json.loads(text)
-        return Dimension(document["table"], document["root"], tuple(document["keys"]), tuple(document["columns"]))
+        return Dimension(
+            document["table"],
+            document["root"],
+            tuple(document["keys"]),
+            tuple(document["columns"]),
+            document.get("latest_by"),
+        )
 
 
 @dataclass(frozen=True)
@@ -105,18 +119,39 @@ def fields_of(schema_json: str, columns: Sequence[str], table: str) -> str:
             f"The table {table} has no column {', '.join(missing)}; it has {', '.join(fields)}.",
             remedy="Correct `on`, `keys` or `columns`.",
         )
-    collated = [column for column in columns if "__COLLATIONS" in fields[column].get("metadata", {})]
-    if collated:
-        raise CannotCache(
-            f"The columns {', '.join(collated)} of {table} have a collation, which a snapshot does not know.",
-            remedy="Leave them out, or leave `cached` out.",
-        )
+    for column in columns:
+        if why := _unstorable(fields[column]):
+            raise CannotCache(
+                f"The column {column} of {table} has {why}, which a snapshot does not know.",
+                remedy="Leave it out, or leave `cached` out.",
+            )
     keep = ("name", "type", "nullable")
     return json.dumps([{key: fields[column][key] for key in keep} for column in columns])
 
 
+def _unstorable(field: Mapping[str, Any]) -> str:
+    """Why Spark would return other values of a column than its files have for others to read, or an empty text."""
+    marks = field.get("metadata", {})
+    if "__COLLATIONS" in marks:
+        return "a collation"
+    if _CHAR.search(str(marks.get("__CHAR_VARCHAR_TYPE_STRING", ""))):
+        return "the type char(n), whose values Spark pads with spaces"
+    kind = _unknown_type(field["type"])
+    return f"the type {kind}" if kind else ""
+
+
+def _unknown_type(kind: object) -> str:
+    """The first type in `kind`, at any depth, that snapshots do not hold; empty where there is none."""
+    if isinstance(kind, Mapping):
+        inner = [field["type"] for field in kind.get("fields", ())]
+        inner += [kind[part] for part in ("elementType", "keyType", "valueType") if part in kind]
+        return next((found for found in map(_unknown_type, inner) if found), "")
+    name = str(kind)
+    return "" if name in _TYPES or name.startswith("decimal(") else name
+
+
 def check_keys(schema: pa.Schema, keys: Sequence[str], table: str) -> None:
-    """Make sure that the keys are of types that can be looked up.
+    """Make sure that the keys, and what is compared as they are, are of types that can be looked up.
 
     Raises:
         CannotCache: one is not.

@@ -10,6 +10,28 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
+class _Version:
+    """Where a version of control groups says what; `files` are entries of `stat`."""
+
+    limit: str
+    used: str
+    stat: str
+    files: tuple[str, str]
+
+
+_VERSIONS = (
+    _Version("memory.max", "memory.current", "memory.stat", ("inactive_file", "active_file")),
+    # Version 1; without a limit it says a number beyond all memory.
+    _Version(
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        ("total_inactive_file", "total_active_file"),
+    ),
+)
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes. `available` can be taken without swapping: free, or pages that are clean copies of files."""
 
@@ -41,14 +63,16 @@ def measure(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> Memory:
 
 
 def _group(folder: Path) -> Memory | None:
-    """The limit of the control group (version 2); None where there is none. Clean file pages count as available."""
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except FileNotFoundError:
-        return None
-    if limit == "max":
-        return None
-    files = int(stat["inactive_file"]) + int(stat["active_file"])
-    return Memory(max(0, int(limit) - used + files), int(limit))
+    """The limit of the control group; None where there is none. Clean file pages count as available."""
+    for names in _VERSIONS:
+        try:
+            limit = (folder / names.limit).read_text().strip()
+            used = int((folder / names.used).read_text())
+            stat = dict(line.split() for line in (folder / names.stat).read_text().splitlines())
+        except FileNotFoundError:
+            continue
+        if limit == "max":
+            return None
+        files = sum(int(stat[name]) for name in names.files)
+        return Memory(max(0, int(limit) - used + files), int(limit))
+    return None

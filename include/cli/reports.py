@@ -31,6 +31,7 @@ STATUS = {
     "left out": "files_skipped",
     "rows": "rows_loaded",
     "rows refused": "rows_quarantined",
+    "snapshot": "snapshot_version",
     "last failure": "last_failure",
 }
 
@@ -78,6 +79,7 @@ def status(names: Names = None, as_json: Json = False) -> int:
 
     One that cannot be read does not hide the others.
     """
+    from include.cache.status import status as cache_status  # noqa: PLC0415
     from include.copy_into.results import status as copy_status  # noqa: PLC0415
     from include.ledger.files import status as status_of  # noqa: PLC0415 - Delta and Arrow, half a second
     from include.transform.status import status as transform_status  # noqa: PLC0415
@@ -90,6 +92,8 @@ def status(names: Names = None, as_json: Json = False) -> int:
             pipeline = load(name, settings)
             if pipeline.copy_into is not None:
                 rows.append(copy_status(settings, pipeline))
+            elif pipeline.cache is not None:
+                rows.append(cache_status(settings, pipeline))
             else:
                 rows.append((transform_status if pipeline.transform else status_of)(settings, pipeline))
         except SluiceError as error:

@@ -124,6 +124,13 @@ class Pipeline(PipelineFile):
         return tuple(read_statement(one.sql, one.parameters) for one in self.copy_into or ())
 
     @property
+    def table_schedule(self) -> TableSchedule | None:
+        """The tables whose change starts a run. A cache that says nothing of a schedule waits for its own table."""
+        if self.cache is not None and "schedule" not in self.model_fields_set:
+            return TableSchedule(tables=(self.cache.table,))
+        return self.schedule if isinstance(self.schedule, TableSchedule) else None
+
+    @property
     def lock_name(self) -> str:
         """What the job's lock is named by: the table it writes, so that a table has one writer."""
         return self.targets[0] if self.targets else f"cache.{self.name}"

@@ -115,7 +115,7 @@ def _unpack(document: Document, file: Path) -> Pipeline:
 def _validated(document: Document, file: Path, problems: list[Problem]) -> Pipeline | None:
     try:
         written = PipelineFile.model_validate(document.value)
-        fields = {name: getattr(written, name) for name in PipelineFile.model_fields}
+        fields = {name: getattr(written, name) for name in written.model_fields_set}
         return Pipeline.model_validate({**fields, "name": file.stem, "file": file})
     except ValidationError as error:
         problems.extend(shape_problems(document, error))

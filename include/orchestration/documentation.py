@@ -1,6 +1,6 @@
 """The page that Airflow shows for a DAG: the pipeline's own description, then what it does in a table."""
 
-from include.config.pipeline import Pipeline, TableSchedule
+from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.config.transform import Transform
 
@@ -79,9 +79,12 @@ def _line(text: str) -> str:
 
 
 def _schedule(pipeline: Pipeline) -> str:
-    if isinstance(pipeline.schedule, TableSchedule):
-        return "when these tables changed: " + ", ".join(f"`{table}`" for table in pipeline.schedule.tables)
-    return pipeline.schedule or "started by hand"
+    if (waited := pipeline.table_schedule) is None:
+        return pipeline.schedule if isinstance(pipeline.schedule, str) else "started by hand"
+    text = "when these tables changed: " + ", ".join(f"`{table}`" for table in waited.tables)
+    if pipeline.cache is None or (refresh := pipeline.cache.refresh) is None:
+        return text
+    return f"{text}; looked at again at least every {max(60, refresh.least):g} s, refreshed when it is due"
 
 
 def _cell(text: str) -> str:

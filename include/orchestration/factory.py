@@ -7,9 +7,9 @@ the logical date: runs started by assets or by REST have none.
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, TriggerRule
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, DeltaTriggerTimetable, TriggerRule
 
-from include.config.pipeline import Pipeline, TableSchedule
+from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.orchestration.assets import table_asset
 from include.orchestration.documentation import pipeline_page
@@ -22,6 +22,8 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 TAG = "sluice"
 # The pool that is always there: a task in a pool that nobody created waits for ever without a word.
 POOL = "default_pool"
+# A DAG run costs the scheduler some seconds.
+SHORTEST_INTERVAL = timedelta(minutes=1)
 DISCOVER_TIMEOUT = timedelta(hours=1)
 LOAD_TIMEOUT = timedelta(hours=12)
 PUBLISH_TIMEOUT = timedelta(minutes=15)
@@ -76,11 +78,20 @@ def build_dag(pipeline: Pipeline, settings: Settings) -> DAG:
     return dag
 
 
-def schedule_of(pipeline: Pipeline, settings: Settings) -> str | list[Asset] | None:
-    """Airflow's form of the schedule: cron or preset, the assets of all tables waited for, or None."""
-    if isinstance(pipeline.schedule, TableSchedule):
-        return [table_asset(table, settings) for table in pipeline.schedule.tables]
-    return pipeline.schedule
+def schedule_of(pipeline: Pipeline, settings: Settings) -> str | list[Asset] | AssetOrTimeSchedule | None:
+    """Airflow's form of the schedule: cron or preset, the assets of all tables waited for, or None.
+
+    A `cache` section with `refresh` is also looked at every `min`: a change that came too early for a refresh, or in a
+    table that no pipeline here writes, is taken when it is due. Such a look reads the table's log and no more.
+    """
+    if pipeline.table_schedule is None:
+        return pipeline.schedule if isinstance(pipeline.schedule, str) else None
+    assets = [table_asset(table, settings) for table in pipeline.table_schedule.tables]
+    refresh = None if pipeline.cache is None else pipeline.cache.refresh
+    if refresh is None:
+        return assets
+    every = max(SHORTEST_INTERVAL, timedelta(seconds=refresh.least))
+    return AssetOrTimeSchedule(timetable=DeltaTriggerTimetable(every), assets=assets)
 
 
 def _task_defaults(pipeline: Pipeline) -> dict[str, Any]:

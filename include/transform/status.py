@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from include.cache.status import sums
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.ledger.files import last_failure
@@ -11,7 +12,7 @@ from include.transform.plan_table import PlanTable
 
 
 def status(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
-    """Rows, batches, what is planned and not done, the target's version and the last failure (or None).
+    """Rows, batches, what is planned and not done, the target's version, cached joins and the last failure (or None).
 
     Raises:
         StateLost: the target holds batches that the plan never had.
@@ -33,5 +34,6 @@ def status(settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
         "pending_batches": len(pending),
         "pending_bytes": sum(item.versions.size for item in pending),
         "table_version": table_version(settings, target),
+        "cache": sums(settings, pipeline.name),
         "last_failure": last_failure(settings, pipeline.name),
     }

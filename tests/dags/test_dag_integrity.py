@@ -17,7 +17,7 @@ from include.config.reader import load_pipeline, pipeline_files
 from include.config.settings import PROJECT_ROOT, load_settings
 from include.orchestration.assets import table_asset
 from include.orchestration.catalog import pipeline_dags
-from include.orchestration.factory import build_dag
+from include.orchestration.factory import build_dag, schedule_of
 from include.submit.job import plan_job
 
 FILES = pipeline_files()
@@ -181,3 +181,17 @@ def test_a_schedule_is_airflows_own(pipelines: Path, written: str, summary: str)
     else:
         assert str(dag.schedule) == summary
     DagSerialization.to_dict(dag)
+
+
+def test_cache_waits_for_its_table_and_is_looked_at_every_so_often(tmp_path: Path) -> None:
+    text = "cache: {table: bronze.planes, keys: [tailnum], columns: [seats], refresh: {min: 5 minutes, max: 1 hour}}\n"
+    file = tmp_path / "planes_cache.yaml"
+    file.write_text(f"name: planes_cache\n{text}")
+    settings = load_settings()
+    dag = build_dag(load_pipeline(file), settings)
+    restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert type(restored.timetable).__name__ == "AssetOrTimeSchedule"
+    assert restored.timetable.summary == "Asset or 0:05:00"
+    assert "looked at again" in str(dag.doc_md)
+    file.write_text(f"name: planes_cache\nschedule: none\n{text}")
+    assert schedule_of(load_pipeline(file), settings) is None

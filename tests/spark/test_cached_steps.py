@@ -9,8 +9,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
-from include.cache.build import DuplicateKeys
 from include.cache.dimension import Dimension, current_version
+from include.cache.errors import DuplicateKeys
 from include.cache.memory import Memory
 from include.transform.commits import HistoryLost
 from spark_jobs.engine.cache.joins import CachedJoins

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from include.cache.build import DuplicateKeys
 from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone, open_version
-from include.cache.dimension import CannotCache, Dimension, TableVersion
+from include.cache.dimension import Dimension, TableVersion
+from include.cache.errors import CannotCache, DuplicateKeys
 from include.cache.figures import CacheFigures
 from include.cache.memory import Memory, measure
 from include.config.errors import StorageError

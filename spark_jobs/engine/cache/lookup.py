@@ -12,7 +12,7 @@ from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import DataType, StructField, StructType
 
 from include.cache.cache import Held
-from include.cache.dimension import CannotCache
+from include.cache.errors import CannotCache
 from include.cache.keys import key_family
 from spark_jobs.engine.cache.worker import LookUp
 

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from include.cache.build import BaseBuilder, DuplicateKeys
+from include.cache.build import BaseBuilder
 from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone
 from include.cache.dimension import Dimension, TableVersion
+from include.cache.errors import DuplicateKeys
 from include.cache.memory import Memory, measure
 from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
 from include.cache.store import SnapshotStore
@@ -229,6 +230,13 @@ def test_memory_is_measured_of_the_host_or_its_smaller_control_group(tmp_path: P
     (tmp_path / "memory.current").write_text("250000\n")
     (tmp_path / "memory.stat").write_text("inactive_file 20000\nactive_file 5000\n")
     assert measure(meminfo, tmp_path) == Memory(75_000, 300_000)
+    first = tmp_path / "v1" / "memory"
+    first.mkdir(parents=True)
+    (first / "memory.usage_in_bytes").write_text("250000\n")
+    (first / "memory.stat").write_text("cache 1\ntotal_inactive_file 20000\ntotal_active_file 5000\n")
+    for limit, found in (("300000", Memory(75_000, 300_000)), (str(2**63 - 4096), Memory(500 * 1024, 1000 * 1024))):
+        (first / "memory.limit_in_bytes").write_text(limit)
+        assert measure(meminfo, tmp_path / "v1") == found
 
 
 def test_damaged_snapshot_is_made_again(table: Table) -> None:
@@ -305,3 +313,43 @@ def test_uses_are_remembered(table: Table) -> None:
     uses = SnapshotStore.of(table.home, table.dimension).uses()
     assert len(uses) == 3
     assert uses[0] >= started - 1
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_latest_of_several_rows_of_a_key_counts_also_after_appends_and_deletes(tmp_path: Path, feed: bool) -> None:
+    rng = random.Random(5)
+    root = str(tmp_path / "warehouse" / "d")
+    dimension = Dimension("silver.d", root, ("k",), ("v",), "at")
+    schema = pa.schema([("k", pa.int64()), ("at", pa.int64()), ("v", pa.string())])
+    made: set[str] = set()
+    times: set[tuple[int, int | None]] = set()
+    for step in range(8):
+        new = {
+            (rng.randrange(30), rng.choice([None, rng.randrange(1000)])) for _ in range(60 if step == 0 else 2)
+        } - times
+        times |= new
+        twice = [{"k": k, "at": at, "v": f"{step} {at}"} for k, at in new for _ in range(2)]
+        config = {"delta.enableChangeDataFeed": str(feed).lower()}
+        write_deltalake(root, pa.Table.from_pylist(twice, schema=schema), mode="append", configuration=config)
+        if step % 4 == 3:
+            DeltaTable(root).delete(f"k = {step}")
+        cache = DimensionCache(tmp_path, dimension, lambda: PLENTY)
+        version = cache.newest()
+        assert version is not None
+        held = cache.hold(version)
+        with held.lease:
+            found = Snapshot(held.folder).look_up([pa.array(range(31))], ["v"]).columns[0].to_pylist()
+        made.add(held.meta.made)
+        rows = DeltaTable(root).to_pyarrow_table().to_pylist()
+        rows.sort(key=lambda row: -1 if row["at"] is None else row["at"])
+        latest = {row["k"]: row["v"] for row in rows}
+        assert found == [latest.get(k) for k in range(31)]
+    assert made >= {"rebuilt", "change feed" if feed else "changed files"}
+
+
+def test_two_latest_rows_that_differ_are_refused(tmp_path: Path) -> None:
+    root = str(tmp_path / "warehouse" / "d")
+    write_deltalake(root, pa.table({"k": [1, 1, 2], "at": [5, 5, 1], "v": ["a", "b", "c"]}))
+    cache = DimensionCache(tmp_path, Dimension("silver.d", root, ("k",), ("v",), "at"), lambda: PLENTY)
+    with pytest.raises(DuplicateKeys, match="several latest rows of the key k = 1"):
+        cache.hold(TableVersion(str(DeltaTable(root).metadata().id), 0))
