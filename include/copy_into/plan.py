@@ -123,6 +123,7 @@ def refuse_missing_table(settings: Settings, statement: CopyInto) -> None:
         f"There is no Delta table {statement.table} at {settings.table_root(statement.table)}.",
         remedy="Create it first, or let the files make it: COPY_OPTIONS ('mergeSchema' = 'true').",
         table=statement.table,
+        **statement.at("target"),
     )
 
 
@@ -190,7 +191,7 @@ def _candidate(
     known = known_files(state, ledger, force=options.force)
     changes = compare(listing.files, known)
     if changes.changed.num_rows and options.changed_files == "error":
-        raise _changed(changes.changed["path"].to_pylist())
+        raise _changed(statement, changes.changed["path"].to_pylist())
     planned, ignored = planned_versions(changes, options.changed_files, Fates())
     planned = _appended(planned)
     if options.force:
@@ -227,7 +228,7 @@ def _commit(state: TableState, ledger: Ledger, candidate: _Candidate, intent: In
     return ledger.append(candidate.files, ONE_BATCH, None, intent.id, now)[0]
 
 
-def _changed(paths: Sequence[str]) -> LoadRefused:
+def _changed(statement: CopyInto, paths: Sequence[str]) -> LoadRefused:
     shown = ", ".join(sorted(paths)[:SHOWN]) + (", ..." if len(paths) > SHOWN else "")
     return LoadRefused(
         errors.DUPLICATED_FILES,
@@ -235,6 +236,7 @@ def _changed(paths: Sequence[str]) -> LoadRefused:
         "Nothing was planned.",
         remedy="Put the old files back, or set changedFiles to ignore (Databricks' rule) or append.",
         paths=sorted(paths),
+        **statement.at("source"),
     )
 
 

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 
 from include.config.errors import Defect, StateLost, TableLocked
 from include.config.settings import Settings
+from include.copy_into.notes import Named, unpacked
 from include.copy_into.state import STATE, TableState
 from include.copy_into.target import open_target
 from include.ledger.ledger import LedgerMoved
@@ -24,8 +25,6 @@ from include.ledger.tables import storage_errors
 from include.ledger.versions import PLANNED, PlannedBatch, table
 
 NOTE = "copy_into"
-# A commit's note names its files up to this number; beyond it, only its figures.
-NAMED_FILES = 10_000
 HISTORY_SEARCHED = 200
 ONE_BATCH = 1 << 62  # files: a statement is one batch, and so one commit
 
@@ -42,6 +41,11 @@ class Commit:
     def batch(self) -> int:
         """The batch that it brought."""
         return int(self.note["batch"])
+
+    @property
+    def files(self) -> list[Named] | None:
+        """What became of each file; None where the note does not say."""
+        return unpacked(self.note)
 
 
 def commits(target: DeltaTable, limit: int | None) -> Iterator[Commit]:
@@ -109,10 +113,9 @@ def account(state: TableState, planned: PlannedBatch, run_id: str) -> list[FileO
     commit = commit_of(state, planned.batch)
     decided = state.decided(planned.batch).get("outcomes")
     if decided is None:
-        if commit is None or commit.note.get("files") is None:
-            decided = [_unknown(planned, path.path, path.version) for path in planned.files]
-        else:
-            decided = commit.note["files"]
+        decided = None if commit is None else commit.files
+    if decided is None:
+        decided = [_unknown(planned, path.path, path.version) for path in planned.files]
     version = None if commit is None else commit.version
     outcomes = [_outcome(planned.batch, one, version, run_id) for one in decided]
     write_outcomes(state.settings, STATE, planned.batch, outcomes)
@@ -160,8 +163,8 @@ def _rebuild_ledger(state: TableState, committed: int) -> None:
         raise Defect(f"{state.location} holds batches and is no table.")
     found = {commit.batch: commit for commit in commits(target, None)}
     last = max(found, default=0)
-    gaps = [batch for batch, commit in found.items() if commit.note.get("files") is None]
-    if last < committed or gaps or state.ledger().exists:
+    files = {batch: commit.files or () for batch, commit in found.items()}
+    if last < committed or not all(files.values()) or state.ledger().exists:
         raise StateLost(
             f"The table {state.table} holds statements up to batch {committed}, but the ledger of its files "
             f"({state.location}/{STATE}/ledger) ends before, and the table's history does not name them all.",
@@ -172,7 +175,7 @@ def _rebuild_ledger(state: TableState, committed: int) -> None:
     for batch in sorted(found):
         rows = [
             [one[name] for name in ("path", "size", "modified_at", "etag", "version")] + ["append", None]
-            for one in found[batch].note["files"]
+            for one in files[batch]
         ]
         columns = [list(values) for values in zip(*rows, strict=True)]
         try:

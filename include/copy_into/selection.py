@@ -102,4 +102,5 @@ def _refuse_missing(wanted: set[str], found: set[str], statement: CopyInto, pref
             "(or left out by pathGlobFilter, modifiedAfter or modifiedBefore, or hidden by its name).",
             remedy="Correct the names; they are relative to the source. Nothing was planned.",
             files=missing,
+            **statement.at(f"file {missing[0]}"),
         )

@@ -31,7 +31,14 @@ FORMATS = {
 DEFAULT_SCHEMA = "default"  # of a table that is named without one, as in Spark
 # Reader options of Databricks' COPY INTO that are said otherwise here, or are always so.
 INFER = "inferschema"
-OWN_OPTIONS = ("ignorecorruptfiles", "mode", "mergeschema", INFER)
+AS_STRING = "primitivesasstring"
+OWN_OPTIONS = ("ignorecorruptfiles", "mode", "mergeschema", INFER, AS_STRING)
+_QUARANTINED = "what cannot be loaded goes to the quarantine with its raw text: `sluice quarantine SCHEMA.TABLE`"
+REFUSED = {
+    "rescueddatacolumn": f"is of Auto Loader: {_QUARANTINED}; an ingest pipeline has a rescue column",
+    "columnnameofcorruptrecord": f"is refused: {_QUARANTINED}",
+    "badrecordspath": f"is refused: {_QUARANTINED}",
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,14 @@ class CopyInto:
     pattern: str | None
     options: CopyOptions
     ingest: Ingest
+    places: Mapping[str, Place]
+
+    def at(self, part: str) -> dict[str, Any]:
+        """Where a part stands in the statement (target, columns, source, select, format, or a file's name), as the
+        parameters of an error.
+        """
+        place = self.places.get(part)
+        return {} if place is None else {"line": place.line, "column": place.column}
 
     @property
     def identity(self) -> str:
@@ -100,6 +115,20 @@ def read_statement(sql: str, parameters: Mapping[str, str] | None = None) -> Cop
         pattern=None if syntax.pattern is None else syntax.pattern.text,
         options=options,
         ingest=ingest,
+        places=_places(syntax),
+    )
+
+
+def _places(syntax: Syntax) -> dict[str, Place]:
+    places = {"target": syntax.target[0].place, "source": syntax.source.place, "format": syntax.file_format.place}
+    columns = syntax.by_position or (syntax.columns[0].place if syntax.columns else None)
+    select = syntax.select[0].place if syntax.select else None
+    for part, place in (("columns", columns), ("select", select)):
+        places |= {} if place is None else {part: place}
+    return (
+        places
+        | {f"column {word.text}": word.place for word in syntax.columns or ()}
+        | {f"file {word.text.removeprefix('./')}": word.place for word in syntax.files or ()}
     )
 
 
@@ -156,11 +185,17 @@ def _split(written: tuple[Setting, ...]) -> tuple[dict[str, Setting], list[Setti
 
 def _reader_options(kind: str, own: Mapping[str, Setting], reader: list[Setting], syntax: Syntax) -> IngestOptions:
     infer = kind != "csv" or _flag(own.get(INFER), default=False)
+    if (as_string := own.get(AS_STRING)) is not None:
+        if kind != "json":
+            raise _refused_option(as_string.key, as_string.key.text, f"is an option of json, not of {kind}")
+        infer = not _flag(as_string, default=False)
     raw: dict[str, Any] = {"cloudFiles.format": kind, "cloudFiles.inferColumnTypes": infer}
     for setting in reader:
         name = "header" if setting.key.text.lower() == "headers" else setting.key.text
         if name.lower().startswith("cloudfiles."):
             raise _refused_option(setting.key, name, "belongs to Auto Loader, not to COPY INTO")
+        if why := REFUSED.get(name.lower()):
+            raise _refused_option(setting.key, name, why)
         if name in raw:
             raise _refused_option(setting.key, name, "is set twice")
         raw[name] = setting.value

@@ -167,8 +167,10 @@ def _unfitting(file: BatchFile, raws: Sequence[str], schema: StructType, ingest:
     for record, raw in _numbered(file, raws):
         if ingest.options.format == "csv":
             reason = explain_csv(raw, file.report.shape, schema, options)
-        else:
+        elif ingest.options.format == "json":
             reason = explain_json(raw, schema)
+        else:
+            reason = "a value does not fit the schema"
         yield Refusal(file.path, file.version, reason, record, raw)
 
 

@@ -116,7 +116,7 @@ def first_refusals(work: Work) -> dict[str, str]:
     }
     for refusal in work.misfits:
         first.setdefault(refusal.path, (refusal.record or 0, refusal.reason))
-    return {path: f"line {record}: {reason}" for path, (record, reason) in first.items()}
+    return {path: f"line {record}: {reason}" if record else reason for path, (record, reason) in first.items()}
 
 
 def _count(work: Work) -> int:

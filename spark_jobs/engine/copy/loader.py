@@ -27,7 +27,8 @@ from pyspark.sql import DataFrame, SparkSession
 from include.config.errors import DataRefused, Defect, TableLocked
 from include.config.settings import Settings, spark_uri
 from include.copy_into.errors import CopyIntoError
-from include.copy_into.recovery import NAMED_FILES, NOTE, account, commit_of, put_in_order
+from include.copy_into.notes import packed
+from include.copy_into.recovery import NOTE, account, commit_of, put_in_order
 from include.copy_into.state import APP_ID, STATE, Intent, TableState
 from include.copy_into.target import open_target
 from include.ledger.accounting import RecordsUnaccounted
@@ -39,9 +40,11 @@ from include.probe.spool import clear_spool
 from include.probe.workers import ProbePool
 from include.submit.failures import Failure, failure_of
 from spark_jobs.engine.batch_files import spark_names
-from spark_jobs.engine.copy.prepare import Preparation, first_line, target_schema, told
+from spark_jobs.engine.copy.constraints import Constraints
+from spark_jobs.engine.copy.prepare import Preparation, target_schema
 from spark_jobs.engine.copy.shape import Shaped
 from spark_jobs.engine.copy.source import with_origin
+from spark_jobs.engine.copy.spark_errors import first_line, told
 from spark_jobs.engine.frames import FILE, quoted
 from spark_jobs.engine.watchdog import Watchdog
 from spark_jobs.engine.work import Work, decisions, first_refusals, refusals
@@ -141,8 +144,10 @@ class _Batch:
     def load(self, isolate: bool) -> list[FileOutcome]:
         """Look, decide, commit, account."""
         loader, statement = self.loader, self.intent.statement
-        target = target_schema(open_target(loader.state.location))
-        preparation = Preparation(loader.spark, loader.settings, loader.pool, statement, target)
+        table = open_target(loader.state.location)
+        target = target_schema(table)
+        rules = Constraints.of(table, target)
+        preparation = Preparation(loader.spark, loader.settings, loader.pool, statement, target, rules)
         try:
             return self._load(preparation, isolate)
         except (Py4JJavaError, PySparkException) as error:
@@ -221,7 +226,7 @@ class _Batch:
             "num_affected_rows": rows,
             "num_inserted_rows": rows,
             "num_skipped_corrupt_files": sum(one["status"] == "quarantined" for one in outcomes),
-            "files": self._named(outcomes) if len(outcomes) <= NAMED_FILES else None,
+            **packed(self._named(outcomes)),
         }
 
     def _named(self, outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:

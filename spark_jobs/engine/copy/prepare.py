@@ -8,11 +8,9 @@ import logging
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deltalake import DeltaTable
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
@@ -28,9 +26,12 @@ from include.probe.records import Spec, spec_of
 from include.probe.tasks import planned_file, probe_tasks
 from include.probe.workers import ProbePool
 from spark_jobs.engine.batch_files import BatchFile, spark_names
-from spark_jobs.engine.copy.shape import MISFIT_REASON, RECORD, Shaped, misfits, shape
-from spark_jobs.engine.copy.source import source_schema
-from spark_jobs.engine.frames import CORRUPT, FILE
+from spark_jobs.engine.copy.constraints import Constraints
+from spark_jobs.engine.copy.matching import lacking
+from spark_jobs.engine.copy.shape import MISFIT_REASON, RECORD, Shaped, misfits, mismatch, shape
+from spark_jobs.engine.copy.source import own_columns, source_schema
+from spark_jobs.engine.copy.spark_errors import first_line, told
+from spark_jobs.engine.frames import CORRUPT, FILE, exact_names
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import find_misfits
 from spark_jobs.engine.readers import read_files
@@ -60,6 +61,7 @@ class Preparation:
     pool: ProbePool
     statement: CopyInto
     target: StructType | None
+    constraints: Constraints = field(default_factory=Constraints)
 
     def __post_init__(self) -> None:
         # Clean copies of files that Spark cannot be given as they are; whoever prepares deletes them in the end.
@@ -89,9 +91,21 @@ class Preparation:
         """
         if not work.full:
             return work
-        self._refuse_unknown(work.full)
         schema = source_schema(self.spark, self.statement, work.full, self.target)
-        return replace(work, schema=SchemaVersion(0, schema))
+        self._refuse_unknown(work.full, schema)
+        return self._looked_again(replace(work, schema=SchemaVersion(0, schema)))
+
+    def _looked_again(self, work: Work) -> Work:
+        """The work with those files marked that have keys which even the schema inferred from them has no place for:
+        empty ones, or below a key that holds an object here and another value there.
+        """
+        suspect = {file.path for file in work.full if file.report.unknown}
+        if not suspect or self.statement.select is not None or self.statement.ingest.options.format != "json":
+            return work
+        again = [file for file in work.planned.files if file.path in suspect]
+        spec = spec_of(json.loads(work.schema.schema.json()))
+        reports = self.pool.map(probe_tasks(self.settings, self.statement.ingest, again, spec, self.spool))
+        return work.rescuing({report.path for report in reports if report.unknown})
 
     def isolated(self, work: Work, attempt: Attempt, attempts: AttemptStore, schema: StructType | None) -> Work:
         """The work without files that hang or end the reader, each read by itself."""
@@ -105,7 +119,7 @@ class Preparation:
     def shaped(self, work: Work) -> Shaped:
         """The records of the work's files in the target's columns, misfits among them."""
         frame = read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
-        return shape(self.spark, self.statement, frame, work.schema.schema, work.full, self.target)
+        return shape(self.spark, self.statement, frame, work.schema.schema, work.full, self.target, self.constraints)
 
     def rows(self, work: Work, shaped: Shaped) -> DataFrame:
         """The rows to write: those that fit, once misfits were looked for; until then one that does not stops Spark."""
@@ -118,7 +132,8 @@ class Preparation:
         """The work with every record that does not fit."""
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
         frame = read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
-        unread = find_misfits(frame, by_name, work.schema.schema, self.statement.ingest)
+        with exact_names(self.spark):
+            unread = find_misfits(frame, by_name, work.schema.schema, self.statement.ingest)
         uncast = shaped.frame.where(F.col(CORRUPT).isNull() & F.col(MISFIT_REASON).isNotNull())
         refused = [
             Refusal(by_name[row[FILE]].path, by_name[row[FILE]].version, row[MISFIT_REASON], raw=row[RECORD])
@@ -159,6 +174,7 @@ class Preparation:
                 "of the statement was loaded.",
                 remedy="Mend or remove it, or load the others: FORMAT_OPTIONS ('ignoreCorruptFiles' = 'true').",
                 path=broken[0],
+                **self.statement.at("source"),
             )
         return under_policy(work, self.statement.options.on_error)
 
@@ -167,7 +183,7 @@ class Preparation:
     def _spec(self) -> Spec | None:
         if self.target is None or self.statement.select is not None:
             return None
-        return spec_of(json.loads(self.target.json()))
+        return spec_of(json.loads(own_columns(self.target).json()))
 
     def _headers(self, files: Sequence[BatchFile]) -> list[tuple[str, str]]:
         if self.statement.ingest.options.format != "csv":
@@ -181,48 +197,12 @@ class Preparation:
                 found.append((file.path, f"the header names {', '.join(map(repr, twice))} more than once"))
         return found
 
-    def _refuse_unknown(self, files: Sequence[BatchFile]) -> None:
-        if self.statement.options.merge_schema:
+    def _refuse_unknown(self, files: Sequence[BatchFile], schema: StructType) -> None:
+        """Refuse columns of the files that the table does not have, with the line where that is known."""
+        if self.statement.options.merge_schema or self.target is None or self.statement.select is not None:
             return
+        missing = set(lacking(self.target, schema))
         for file in files:
             for key, record in file.report.unknown.items():
-                raise LoadRefused(
-                    errors.SCHEMA_MISMATCH,
-                    f"{file.path}, line {record}: the table {self.statement.table} has no column {key!r}. Nothing was "
-                    "loaded.",
-                    remedy="Add it with COPY_OPTIONS ('mergeSchema' = 'true'), or select the columns that are to be "
-                    "loaded: FROM (SELECT ... FROM 'source').",
-                    path=file.path,
-                    columns=[key],
-                )
-
-
-# SQLSTATE classes of what the statement, its files or the table's constraints are at fault for: cardinality, data,
-# constraints, syntax and names.
-AT_FAULT = ("21", "22", "23", "42")
-CONDITION = re.compile(
-    r"\[(?P<condition>[A-Z][A-Z0-9_.]+)\] (?P<what>(?:(?!\[[A-Z][A-Z0-9_.]+\] ).)*?)\s*SQLSTATE: (?P<state>\w{5})",
-    re.DOTALL,
-)
-
-
-def told(error: Exception) -> Exception:
-    """Spark's error about the statement, its data or the table's constraints as ours; any other as it is."""
-    if not isinstance(error, PySparkException | Py4JJavaError):
-        return error
-    # The first line often says no more than that a task failed; the cause stands further down.
-    found = next((one for one in CONDITION.finditer(str(error)) if one["state"].startswith(AT_FAULT)), None)
-    if found is None:
-        return error
-    return LoadRefused(
-        found["condition"],
-        f"{' '.join(found['what'].split())[:500]} Nothing of the statement was loaded.",
-        remedy="Correct the statement, the files or the table as the message says.",
-        sqlstate=found["state"],
-    )
-
-
-def first_line(text: str) -> str:
-    """The last cause that a Java error names, or its first line."""
-    causes = re.findall(r"^Caused by: (?:[\w.$]+\.)?(\w+: .*)$", text, re.MULTILINE)
-    return str(causes[-1] if causes else text.strip().splitlines()[0])[:300]
+                if key in missing:
+                    raise mismatch(self.statement, [key], self.target, f"{file.path}, line {record},", file.path)

@@ -6,31 +6,29 @@ A value that the target's type cannot hold makes its record a misfit, and is nev
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import (
-    ArrayType,
-    DataType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegralType,
-    MapType,
-    StructField,
-    StructType,
-)
+from pyspark.sql.types import DataType, StructField, StructType
 
 from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
 from include.copy_into.grammar import Expression
 from include.copy_into.statement import CopyInto
 from spark_jobs.engine.batch_files import BatchFile
+from spark_jobs.engine.copy.casting import Cast, UncastableError, cast_to, one_of
+from spark_jobs.engine.copy.constraints import Constraints
+from spark_jobs.engine.copy.leftovers import holds_values
+from spark_jobs.engine.copy.matching import find, grown, lacking, nullable
 from spark_jobs.engine.copy.source import arity, positional, with_metadata
-from spark_jobs.engine.frames import CORRUPT, FILE, quoted
+from spark_jobs.engine.copy.spark_errors import told
+from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, exact_names, quoted
 
 MISFIT_REASON = "__sluice_misfit"
 RECORD = "__sluice_record"
-COMPLEX = (StructType, ArrayType, MapType)
+OWN = (CORRUPT, FILE, RESCUED, RECORD)
+MAX_SHOWN = 80  # characters of a value in a reason; the record is beside it
+MAX_LEFT = 10_000  # of what no column holds, which is not in the record beside it
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,14 @@ class Shaped:
 
     frame: DataFrame
     names: tuple[str, ...]
-    new: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """A column of the target, and the source's columns (by their number) that go into it."""
+
+    field: StructField
+    sources: tuple[int, ...]
 
 
 def shape(
@@ -51,8 +56,9 @@ def shape(
     schema: StructType,
     files: Sequence[BatchFile],
     target: StructType | None,
+    constraints: Constraints,
 ) -> Shaped:
-    """The records of `frame` (`schema`'s columns, CORRUPT, FILE) as rows of the target.
+    """The records of `frame` (`schema`'s columns, CORRUPT, FILE, RESCUED) as rows of the target.
 
     Raises:
         LoadRefused: the columns do not fit the target's.
@@ -61,17 +67,18 @@ def shape(
     types = [field.dataType for field in selected.schema][: len(names)]
     goals = _goals(statement, names, types, target)
     columns, reasons = [], []
-    for index, (field, found) in enumerate(zip(goals, types, strict=True)):
-        value = F.col(f"__sluice_{index}")
-        cast, misfit = _cast(value, found, field.dataType)
-        columns.append(cast.alias(field.name))
-        if misfit is not None:
-            reasons.append(F.when(misfit, _reason(names[index], value, field.dataType)))
-    reason = F.coalesce(*reasons) if reasons else F.lit(None).cast("string")
-    rows = selected.select(*columns, FILE, CORRUPT, reason.alias(MISFIT_REASON), RECORD)
-    known = set() if target is None else {field.name.lower() for field in target}
-    new = tuple(field.name for field in goals if field.name.lower() not in known)
-    return Shaped(rows, tuple(field.name for field in goals), new)
+    with exact_names(spark):
+        for goal in goals:
+            cast = _cast(statement, goal, names, types)
+            columns.append(cast.value.alias(goal.field.name))
+            if cast.misfit is not None:
+                reasons.append(F.when(cast.misfit, _reason(goal, names)))
+        if statement.select is None:
+            reasons.append(_left_over(files))
+        reason = F.coalesce(*reasons) if reasons else F.lit(None).cast("string")
+        rows = selected.select(*columns, FILE, CORRUPT, reason.alias(MISFIT_REASON), RECORD)
+    rows = constraints.checked(rows, MISFIT_REASON)
+    return Shaped(rows, tuple(goal.field.name for goal in goals))
 
 
 def misfits() -> Column:
@@ -85,44 +92,40 @@ def misfits() -> Column:
 def _selected(
     spark: SparkSession, statement: CopyInto, frame: DataFrame, schema: StructType, files: Sequence[BatchFile]
 ) -> tuple[tuple[str, ...], DataFrame]:
-    """The names of the source's columns, and a frame with these as `__sluice_0` ..., then CORRUPT, FILE and RECORD."""
+    """The names of the source's columns, and a frame with these as `__sluice_0` ..., then OWN."""
     plain = [quoted(name) for name in schema.names]
-    record = F.to_json(F.struct(*plain)).alias(RECORD)
-    if statement.select is None:
-        names = tuple(schema.names)
-        return names, frame.select(*plain, CORRUPT, FILE, record).toDF(*_numbered(names))
+    with exact_names(spark):
+        frame = frame.withColumn(RECORD, F.to_json(F.struct(*plain)))
+        if statement.select is None:
+            return tuple(schema.names), frame.select(*plain, *OWN).toDF(*_numbered(schema.names))
     base = with_metadata(spark, frame, files)
-    expressions: list[str] = []
-    names_found: list[str] = []
-    visible = base.drop(CORRUPT, FILE)
+    expressions: list[tuple[str, str]] = []
+    visible = base.drop(*OWN)
     for item in statement.select:
-        written = _written(item, plain)
-        for sql, name in written if isinstance(written, list) else _expanded(visible, written, item):
-            expressions.append(sql)
-            names_found.append(name)
-    _refuse_twice(statement, names_found)
-    projected = base.select(*(F.expr(sql) for sql in expressions), CORRUPT, FILE, record)
-    return tuple(names_found), projected.toDF(*_numbered(names_found))
+        try:
+            expressions += _expanded(visible, plain, item)
+        except AnalysisException as error:
+            raise told(error, item.place) from error
+    names = tuple(name for _, name in expressions)
+    _refuse_twice(statement, names)
+    projected = base.select(*(F.expr(sql) for sql, _ in expressions), *OWN)
+    return names, projected.toDF(*_numbered(names))
 
 
-def _written(item: Expression, plain: Sequence[str]) -> str | list[tuple[str, str]]:
+def _expanded(visible: DataFrame, plain: Sequence[str], item: Expression) -> list[tuple[str, str]]:
+    """What an expression gives, as SQL and name: one column, or several where it is a star or ends in one."""
     if item.sql.strip() == "*" and item.alias is None:
         return [(name, name[1:-1].replace("``", "`")) for name in plain]
-    return item.sql
-
-
-def _expanded(visible: DataFrame, sql: str, item: Expression) -> list[tuple[str, str]]:
-    """What an expression gives: one column, or several where it ends in a star."""
-    found = visible.selectExpr(sql).columns  # also where there is an alias: an error must not name our own columns
+    found = visible.selectExpr(item.sql).columns  # also where there is an alias: an error must not name our own columns
     if item.alias is not None:
-        return [(sql, item.alias)]
+        return [(item.sql, item.alias)]
     if len(found) == 1:
-        return [(sql, found[0])]
-    parent = sql.rpartition(".")[0]
-    if not parent or not sql.rstrip().endswith("*"):
+        return [(item.sql, found[0])]
+    parent = item.sql.rpartition(".")[0]
+    if not parent or not item.sql.rstrip().endswith("*"):
         raise LoadRefused(
             errors.NON_BLIND,
-            f"{sql} makes {len(found)} columns.",
+            f"{item.sql} makes {len(found)} columns.",
             remedy="Name the columns one by one.",
             line=item.place.line,
             column=item.place.column,
@@ -131,7 +134,7 @@ def _expanded(visible: DataFrame, sql: str, item: Expression) -> list[tuple[str,
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    return [*(f"__sluice_{index}" for index in range(len(names))), CORRUPT, FILE, RECORD]
+    return [*(f"__sluice_{index}" for index in range(len(names))), *OWN]
 
 
 def _refuse_twice(statement: CopyInto, names: Sequence[str]) -> None:
@@ -142,6 +145,7 @@ def _refuse_twice(statement: CopyInto, names: Sequence[str]) -> None:
             errors.DUPLICATE_COLUMN,
             f"The SELECT has more than one column {twice[0]}.",
             remedy="Give each column a name of its own: expression AS name.",
+            **statement.at("select"),
         )
 
 
@@ -150,47 +154,83 @@ def _refuse_twice(statement: CopyInto, names: Sequence[str]) -> None:
 
 def _goals(
     statement: CopyInto, names: Sequence[str], types: Sequence[DataType], target: StructType | None
-) -> list[StructField]:
-    """For each of the source's columns, the target's column that it goes into."""
+) -> list[_Goal]:
+    """For each column of the target that is filled, the source's columns that go into it."""
     if statement.by_position or statement.columns is not None:
         if target is None or not target.names:
-            raise _mismatch(statement, names, target)
+            raise mismatch(statement, names, target)
         wanted = positional(target, statement)
         if len(wanted) != len(names):
             raise arity(statement, [field.name for field in wanted], names)
-        return wanted
-    known = {} if target is None else {field.name.lower(): field for field in target}
-    unknown = [name for name in names if name.lower() not in known]
-    if unknown and not statement.options.merge_schema:
-        raise _mismatch(statement, unknown, target)
-    return [known.get(name.lower(), StructField(name, data_type)) for name, data_type in zip(names, types, strict=True)]
+        return [_Goal(field, (index,)) for index, field in enumerate(wanted)]
+    # A source may spell one column in two ways, as JSON files do.
+    seen = StructType([StructField(name, data_type) for name, data_type in zip(names, types, strict=True)])
+    known = target or StructType([])
+    if (unknown := list(lacking(known, seen))) and not statement.options.merge_schema:
+        raise mismatch(statement, unknown, target)
+    table = grown(known, seen) if statement.options.merge_schema else known
+    goals: dict[str, _Goal] = {}
+    for index, name in enumerate(names):
+        field = find(table, name) if isinstance(table, StructType) else None
+        if field is None:
+            raise mismatch(statement, [name], target)
+        before = goals[name.lower()].sources if name.lower() in goals else ()
+        goals[name.lower()] = _Goal(field, (*before, index))
+    return list(goals.values())
 
 
-def _mismatch(statement: CopyInto, unknown: Sequence[str], target: StructType | None) -> LoadRefused:
+def mismatch(
+    statement: CopyInto, unknown: Sequence[str], target: StructType | None, seen_in: str = "", path: str | None = None
+) -> LoadRefused:
+    """The error for columns that the table does not have; `seen_in` says where one of them was seen."""
     has = ", ".join(target.names) if target is not None and target.names else "no columns"
     return LoadRefused(
         errors.SCHEMA_MISMATCH,
-        f"The files of {statement.source} have columns that the table {statement.table} does not have: "
-        f"{', '.join(unknown)}. It has {has}. Nothing was loaded.",
+        f"{seen_in or f'The files of {statement.source}'} {'has' if seen_in else 'have'} columns that the table "
+        f"{statement.table} does not have: {', '.join(map(repr, unknown))}. It has {has}. Nothing was loaded.",
         remedy="Add them with COPY_OPTIONS ('mergeSchema' = 'true'), or select and name the columns that are to be "
         "loaded: FROM (SELECT ... FROM 'source').",
+        path=path,
         columns=list(unknown),
+        **(statement.at("select") or statement.at("columns") or statement.at("source")),
     )
 
 
-def _cast(value: Column, found: DataType, wanted: DataType) -> tuple[Column, Column | None]:
-    """The value in the target's type, and when it is a misfit (None: it always fits)."""
-    if found == wanted or (found.simpleString() == wanted.simpleString()):
-        return value.cast(wanted), None
-    if isinstance(found, COMPLEX) or isinstance(wanted, COMPLEX):
-        return value.cast(wanted), None  # ANSI: a nested value that does not fit stops the statement
-    cast = value.try_cast(wanted)
-    misfit = value.isNotNull() & cast.isNull()
-    if isinstance(found, DoubleType | FloatType | DecimalType) and isinstance(wanted, IntegralType | DecimalType):
-        misfit = misfit | (cast.try_cast(found) != value)
-    return cast, misfit
+# ---- values
 
 
-def _reason(name: str, value: Column, wanted: DataType) -> Column:
-    shown = F.substring(value.cast("string"), 1, 80)
-    return F.concat(F.lit(f"column '{name}': "), shown, F.lit(f" is not {wanted.simpleString()}"))
+def _cast(statement: CopyInto, goal: _Goal, names: Sequence[str], types: Sequence[DataType]) -> Cast:
+    wanted = nullable(goal.field.dataType)
+    try:
+        values = [(F.col(f"__sluice_{index}"), types[index]) for index in goal.sources]
+        return one_of([(value, cast_to(value, found, wanted)) for value, found in values], wanted)
+    except UncastableError as error:
+        raise LoadRefused(
+            errors.TYPE_MISMATCH,
+            f"The column {names[goal.sources[0]]} is {error.found.simpleString()} in the files, and "
+            f"{goal.field.name} of the table {statement.table} is {error.wanted.simpleString()}: no value of the one "
+            "can be the other. Nothing was loaded.",
+            remedy="Make the value in a SELECT: FROM (SELECT expression AS column, ... FROM 'source').",
+            column_name=goal.field.name,
+            **(statement.at("select") or statement.at("columns") or statement.at("source")),
+        ) from None
+
+
+def _reason(goal: _Goal, names: Sequence[str]) -> Column:
+    value = F.coalesce(*(_text(F.col(f"__sluice_{index}")) for index in goal.sources))
+    wanted = goal.field.dataType.simpleString()
+    written = names[goal.sources[0]]
+    return F.concat(F.lit(f"column {written!r}: "), F.substring(value, 1, MAX_SHOWN), F.lit(f" is not {wanted}"))
+
+
+def _text(value: Column) -> Column:
+    """As JSON, so that a text is in quotes."""
+    return F.regexp_extract(F.to_json(F.struct(value.alias("v"))), r"^\{\"v\":(.*)\}$", 1)
+
+
+def _left_over(files: Sequence[BatchFile]) -> Column:
+    """Why a record is a misfit whose readers left something over that no column holds."""
+    left = F.col(RESCUED)
+    if any(file.rescue for file in files):
+        left = F.when(left.isNotNull(), holds_values(left))
+    return F.concat(F.lit("no column holds "), F.substring(left, 1, MAX_LEFT))

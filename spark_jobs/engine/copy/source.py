@@ -6,13 +6,24 @@ from dataclasses import replace
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import DataType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    BooleanType,
+    DataType,
+    DateType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
 
 from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
 from include.copy_into.statement import CopyInto
 from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from spark_jobs.engine.batch_files import BatchFile, spark_names
+from spark_jobs.engine.copy.matching import exact, reading
 from spark_jobs.engine.frames import FILE
 from spark_jobs.engine.readers import infer_schema
 from spark_jobs.engine.schemas import RESERVED
@@ -33,13 +44,17 @@ def source_schema(
     ingest, kind = statement.ingest, statement.ingest.options.format
     if target is None or statement.select is not None or kind in TYPED:
         return _found(statement, infer_schema(spark, ingest, files), files)
+    known = _struct(exact(own_columns(target), dates=_says_dates(statement)))
     if kind == "json" and not any(file.report.unknown for file in files):
-        return StructType([field for field in target if not _filled_by_others(field)])
+        return known
     if kind == "csv":
         return _csv_schema(spark, statement, files, target)
-    inferred = _found(statement, infer_schema(spark, ingest, files), files)
-    types = _types(target)
-    return StructType([StructField(f.name, types.get(f.name.lower(), f.dataType)) for f in inferred])
+    return _struct(reading(known, _found(statement, infer_schema(spark, ingest, files), files)))
+
+
+def own_columns(target: StructType) -> StructType:
+    """The columns of the target that files fill, if a statement does not say otherwise."""
+    return StructType([field for field in target if not _filled_by_others(field)])
 
 
 def _csv_schema(spark: SparkSession, statement: CopyInto, files: Sequence[BatchFile], target: StructType) -> StructType:
@@ -48,8 +63,10 @@ def _csv_schema(spark: SparkSession, statement: CopyInto, files: Sequence[BatchF
         wanted = positional(target, statement)
         if len(names) != len(wanted):
             raise arity(statement, [field.name for field in wanted], names)
-        return StructType([StructField(n, field.dataType) for n, field in zip(names, wanted, strict=True)])
-    known = _types(target)
+        return StructType(
+            [StructField(n, _readable(f.dataType, statement)) for n, f in zip(names, wanted, strict=True)]
+        )
+    known = {field.name.lower(): _readable(field.dataType, statement) for field in target}
     new = [name for name in names if name.lower() not in known]
     inferred: dict[str, DataType] = {}
     if new and statement.ingest.options.infer_column_types:
@@ -64,7 +81,7 @@ def positional(target: StructType, statement: CopyInto) -> list[StructField]:
     Raises:
         LoadRefused: the statement names a column that the target does not have.
     """
-    plain = [field for field in target if not _filled_by_others(field)]
+    plain = list(own_columns(target))
     if statement.columns is None:
         return plain
     by_name = {field.name.lower(): field for field in plain}
@@ -76,6 +93,7 @@ def positional(target: StructType, statement: CopyInto) -> list[StructField]:
             f"{', '.join(field.name for field in plain)}.",
             remedy="Correct the list of columns. Nothing was loaded.",
             column_name=missing[0],
+            **statement.at(f"column {missing[0]}"),
         )
     return [by_name[name.lower()] for name in statement.columns]
 
@@ -95,6 +113,7 @@ def arity(statement: CopyInto, wanted: Sequence[str], found: Sequence[str]) -> L
         f"Cannot write to {statement.table}: the statement fills {len(wanted)} columns ({', '.join(wanted)}), the "
         f"files or the SELECT have {len(found)} ({', '.join(found)}). Nothing was loaded.",
         remedy="Name the columns of the table that the source fills: COPY INTO table (a, b) FROM ...",
+        **(statement.at("columns") or statement.at("target")),
     )
 
 
@@ -142,8 +161,20 @@ def with_origin(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFile
     return joined.withColumn(INGESTED_AT, F.timestamp_micros(F.lit(planned_at)))
 
 
-def _types(schema: StructType) -> dict[str, DataType]:
-    return {field.name.lower(): field.dataType for field in schema}
+def _readable(data_type: DataType, statement: CopyInto) -> DataType:
+    """What Spark's CSV reader is asked for; from texts it cannot read, a cast has to make the value, or say why not."""
+    readable = isinstance(data_type, NumericType | BooleanType | DateType | TimestampType | TimestampNTZType)
+    return exact(data_type, dates=_says_dates(statement)) if readable else StringType()
+
+
+def _says_dates(statement: CopyInto) -> bool:
+    return "dateFormat" in statement.ingest.options.reader
+
+
+def _struct(data_type: DataType) -> StructType:
+    if not isinstance(data_type, StructType):
+        raise TypeError(data_type)
+    return data_type
 
 
 def _found(statement: CopyInto, schema: StructType, files: Sequence[BatchFile]) -> StructType:
@@ -153,4 +184,5 @@ def _found(statement: CopyInto, schema: StructType, files: Sequence[BatchFile]) 
         errors.INFERENCE_FAILED,
         f"No column can be found in {files[0].path} and {len(files) - 1} more files of {statement.source}.",
         remedy=f"Are they {statement.ingest.options.format} files? Correct FILEFORMAT or FORMAT_OPTIONS.",
+        **statement.at("format"),
     )

@@ -18,8 +18,10 @@ from include.ledger.versions import PlannedBatch
 from include.probe.spool import clear_spool
 from include.probe.workers import ProbePool
 from include.submit.failures import failure_of
-from spark_jobs.engine.copy.prepare import Preparation, target_schema, told
+from spark_jobs.engine.copy.constraints import Constraints
+from spark_jobs.engine.copy.prepare import Preparation, target_schema
 from spark_jobs.engine.copy.shape import misfits
+from spark_jobs.engine.copy.spark_errors import told
 from spark_jobs.engine.frames import quoted
 from spark_jobs.engine.work import Work, refusals
 
@@ -34,8 +36,9 @@ def validate_statement(spark: SparkSession, settings: Settings, pool: ProbePool,
     """
     files = plan_statements(settings, [statement], "validate", dry_run=True).new_files
     planned = PlannedBatch(0, files, 0)
-    target = target_schema(open_target(settings.table_root(statement.table)))
-    preparation = Preparation(spark, settings, pool, statement, target)
+    table = open_target(settings.table_root(statement.table))
+    target = target_schema(table)
+    preparation = Preparation(spark, settings, pool, statement, target, Constraints.of(table, target))
     work = preparation.look(planned)
     found: dict[str, Any] = {"rows": [], "columns": [], "error": None}
     try:

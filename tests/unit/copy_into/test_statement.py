@@ -15,7 +15,7 @@ def test_options_are_those_of_the_reader_and_of_the_statement() -> None:
         "'pathGlobFilter' = '*.csv', 'ignoreCorruptFiles' = 'false', 'mode' = 'PERMISSIVE') "
         "COPY_OPTIONS ('mergeSchema' = 'true', 'on_error' = 'quarantine 2%', 'changedFiles' = 'append')"
     )
-    assert dict(statement.ingest.options.reader) == {"header": "true"}
+    assert statement.ingest.options.reader["header"] == "true"
     assert statement.ingest.options.infer_column_types
     assert statement.ingest.options.path_glob_filter == "*.csv"
     assert not statement.options.skip_corrupt_files
