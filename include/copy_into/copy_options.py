@@ -23,7 +23,8 @@ class CopyOptions:
 
     `force` loads what FILES and PATTERN name also when it was loaded before. `merge_schema` adds the files' new columns
     to the target. `changed_files` says what a loaded path with other content means. `skip_corrupt_files` false stops
-    the statement at a file that cannot be read.
+    the statement at a file that cannot be read. `plain_folders` says that names of folders such as `day=2024-01-31` are
+    no columns.
     """
 
     force: bool
@@ -31,10 +32,12 @@ class CopyOptions:
     changed_files: ChangedFiles
     on_error: OnError
     skip_corrupt_files: bool
+    plain_folders: bool
 
 
 def copy_options(format_options: Mapping[str, Setting], written: tuple[Setting, ...]) -> CopyOptions:
-    """The options from COPY_OPTIONS and from FORMAT_OPTIONS' `mode` and `ignoreCorruptFiles` (by lower-case name).
+    """The options from COPY_OPTIONS and from FORMAT_OPTIONS' `mode`, `ignoreCorruptFiles` and
+    `recursiveFileLookup` (by lower-case name).
 
     Raises:
         StatementRefused: an unknown name, a name twice, or a value that is not one of the option's.
@@ -48,6 +51,7 @@ def copy_options(format_options: Mapping[str, Setting], written: tuple[Setting, 
         changed_files=_changed_files(own.get("changedfiles")),
         on_error=on_error,
         skip_corrupt_files=_flag(format_options.get("ignorecorruptfiles"), default=on_error.policy != "abort"),
+        plain_folders=_flag(format_options.get("recursivefilelookup"), default=False),
     )
 
 

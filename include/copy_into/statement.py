@@ -32,7 +32,7 @@ DEFAULT_SCHEMA = "default"  # of a table that is named without one, as in Spark
 # Reader options of Databricks' COPY INTO that are said otherwise here, or are always so.
 INFER = "inferschema"
 AS_STRING = "primitivesasstring"
-OWN_OPTIONS = ("ignorecorruptfiles", "mode", "mergeschema", INFER, AS_STRING)
+OWN_OPTIONS = ("ignorecorruptfiles", "mode", "mergeschema", "recursivefilelookup", INFER, AS_STRING)
 _QUARANTINED = "what cannot be loaded goes to the quarantine with its raw text: `sluice quarantine SCHEMA.TABLE`"
 REFUSED = {
     "rescueddatacolumn": f"is of Auto Loader: {_QUARANTINED}; an ingest pipeline has a rescue column",

@@ -345,7 +345,11 @@ def test_what_a_kill_after_the_commit_leaves_is_put_in_order(copy: Copy, lost: s
     assert len(copy.rows()) == 2
 
 
-def test_the_ledger_is_rebuilt_from_the_history_of_the_table(copy: Copy) -> None:
+@pytest.mark.parametrize("plain", [0, 1000])
+def test_the_ledger_is_rebuilt_from_the_history_of_the_table(
+    copy: Copy, plain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.copy_into.notes.PLAIN_FILES", plain)  # 0: the files of every commit are packed
     sql = f"COPY INTO bronze.t FROM 'in' {CSV} {MERGE}"
     copy.drop("in/a.csv", "id\n1\n")
     copy.run(sql)

@@ -173,3 +173,17 @@ def test_columns_meet_by_name_at_every_level(known: str, seen: str, read: str, m
 def test_only_values_are_left_over() -> None:
     texts = ['{"o":{},"_file_path":"f"}', '{"l":[{},null]}', '{"o":{"":0}}', None]
     assert values_only(pa.array(texts)).to_pylist() == [None, None, '{"o":{"":0}}', None]
+
+
+def test_folders_give_columns_unless_they_are_plain(copy: Copy) -> None:
+    copy.drop("in/day=2024-01-31/a.json", '{"id": 1}\n')
+    copy.drop("in/day=2024-02-01/b.json", '{"id": 2}\n')
+    copy.run(f"{JSON} FILES = ('day=2024-01-31/a.json') {MERGE}")
+    copy.run(JSON)
+    assert copy.rows() == [{"id": 1, "day": date(2024, 1, 31)}, {"id": 2, "day": date(2024, 2, 1)}]
+    copy.drop("in/day=never/c.json", '{"id": 3}\n')
+    assert copy.run(JSON).files[0]["rows_quarantined"] == 1
+    copy.drop("in/hour=7/d.json", '{"id": 4}\n')
+    with pytest.raises(CopyIntoError, match="'hour'"):
+        copy.run(JSON)
+    assert copy.run(f"{JSON} FORMAT_OPTIONS ('recursiveFileLookup' = 'true')").num_affected_rows == 1

@@ -1,5 +1,7 @@
 """What the files of a statement are read as: the schema for Spark's readers, and `_metadata` for a SELECT."""
 
+import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,11 +22,13 @@ from pyspark.sql.types import (
 
 from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
+from include.copy_into.selection import GLOB
 from include.copy_into.statement import CopyInto
 from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from spark_jobs.engine.batch_files import BatchFile, spark_names
-from spark_jobs.engine.copy.matching import exact, reading
+from spark_jobs.engine.copy.matching import exact, find, reading
 from spark_jobs.engine.frames import FILE
+from spark_jobs.engine.partitions import partition_fields
 from spark_jobs.engine.readers import infer_schema
 from spark_jobs.engine.schemas import RESERVED
 
@@ -41,11 +45,46 @@ def source_schema(
     Raises:
         LoadRefused: no column can be found in the files.
     """
+    schema = _file_schema(spark, statement, files, target)
+    return StructType([*schema, *_folder_columns(statement, files, schema, target)])
+
+
+def _folder_columns(
+    statement: CopyInto, files: Sequence[BatchFile], schema: StructType, target: StructType | None
+) -> list[StructField]:
+    """The columns that folders below the source name (`day=2024-01-31/`), as Spark's own readers have them.
+
+    A column of that name in the files comes first; where the target has it, its type is the target's.
+    """
+    new = [name for name in _folder_names(statement, files) if find(schema, name) is None]
+    known = {field.name.lower(): StringType() for field in target or ()}
+    return partition_fields(new, [file.path for file in files], known, infer=True)
+
+
+def _folder_names(statement: CopyInto, files: Sequence[BatchFile]) -> list[str]:
+    if statement.options.plain_folders or statement.by_position or (statement.columns and statement.select is None):
+        return []
+    folders = [part for file in files for part in below(statement.source, file.path).split("/")[:-1]]
+    return list(dict.fromkeys(part.partition("=")[0] for part in folders if re.match("[^=]+=", part)))
+
+
+def below(source: str, path: str) -> str:
+    """The part of a file's path that is below the source, or below the folder that its pattern begins in."""
+    parts = posixpath.normpath(source).split("/")
+    fixed = next((index for index, part in enumerate(parts) if GLOB.search(part)), len(parts))
+    prefix = "/".join(parts[:fixed])
+    return path if prefix in ("", ".") else path.removeprefix(prefix + "/")
+
+
+def _file_schema(
+    spark: SparkSession, statement: CopyInto, files: Sequence[BatchFile], target: StructType | None
+) -> StructType:
     ingest, kind = statement.ingest, statement.ingest.options.format
     if target is None or statement.select is not None or kind in TYPED:
         return _found(statement, infer_schema(spark, ingest, files), files)
     known = _struct(exact(own_columns(target), dates=_says_dates(statement)))
-    if kind == "json" and not any(file.report.unknown for file in files):
+    as_known = not any(file.report.unknown for file in files) and not _folder_names(statement, files)
+    if kind == "json" and as_known:
         return known
     if kind == "csv":
         return _csv_schema(spark, statement, files, target)

@@ -47,6 +47,8 @@ def test_a_target_is_a_table_or_a_path(target: str, table: str) -> None:
         (BASE + "CSV FORMAT_OPTIONS ('header' = 'true', 'header' = 'true')", OPTION, "twice"),
         (BASE + "CSV FORMAT_OPTIONS ('badRecordsPath' = 'x')", OPTION, "quarantine"),
         (BASE + "CSV FORMAT_OPTIONS ('cloudFiles.format' = 'x')", OPTION, "Auto Loader"),
+        (BASE + "CSV FORMAT_OPTIONS ('rescuedDataColumn' = 'r')", OPTION, "quarantine"),
+        (BASE + "CSV FORMAT_OPTIONS ('primitivesAsString' = 'true')", OPTION, "not of csv"),
         (BASE + "CSV COPY_OPTIONS ('forse' = 'true')", OPTION, "did you mean force?"),
         (BASE + "CSV COPY_OPTIONS ('force' = 'yes')", OPTION, "true or false"),
         (BASE + "CSV COPY_OPTIONS ('onError' = 'continue')", OPTION, "quarantine"),
@@ -66,6 +68,12 @@ def test_a_wrong_statement_is_refused_with_its_place(sql: str, condition: str, w
     assert words in str(refused.value)
     assert refused.value.line == 1
     assert refused.value.exit_code == 64
+
+
+def test_json_types_are_inferred_unless_all_is_to_be_text() -> None:
+    assert read_statement(BASE + "JSON").ingest.options.infer_column_types
+    as_text = read_statement(BASE + "JSON FORMAT_OPTIONS ('primitivesAsString' = 'true')")
+    assert not as_text.ingest.options.infer_column_types
 
 
 def test_the_same_text_and_parameters_are_one_identity() -> None:
