@@ -1,8 +1,9 @@
 """The class archive (AppCDS): the JVM maps the classes that every job loads instead of reading and checking them again.
 
-Made by running the real ingest job over tiny files of each format, with the flags and the class path that
-`include.submit` gives to every job, and letting the JVM write down at its end what it had loaded. It is also the first
-proof that Spark and Delta work on this machine, so a job that fails here fails the setup.
+Made by running the real ingest job over tiny files of each format and the real transform job over their tables, with
+the flags and the class path that `include.submit` gives to every job, and letting the JVM write down at its end what it
+had loaded. It is also the first proof that Spark and Delta work on this machine, so a job that fails here fails the
+setup.
 """
 
 import sys
@@ -28,6 +29,17 @@ from include.submit.steps import discover_step, submit_step
 RUN_ID = "setup"
 APPLICATION = Path(__file__).with_name("appcds_job.py")
 MEBIBYTE = 2**20
+# A cached join has Arrow's classes and those of Python workers, windows have MERGE's.
+TRANSFORM = """
+name: windows
+transform:
+  source: bronze.json
+  steps:
+    - select: [id, CAST(at AS TIMESTAMP) AS at, CAST(x AS DOUBLE) AS x]
+    - join: {table: bronze.parquet, on: [id], how: left, columns: [label], cached: true}
+    - window: {type: tumbling, time: at, size: 1 hour, keys: [label], measures: {rows: count(*), mean: avg(x)}}
+  table: gold.windows
+"""
 # Format -> its options in a pipeline file, beyond the format itself.
 FORMATS: Mapping[str, str] = {
     "json": "cloudFiles.inferColumnTypes: true",
@@ -64,8 +76,10 @@ def write_pipelines(home: Path) -> Iterator[Pipeline]:
 
 
 def recording_job(settings: Settings, archive: Path) -> SparkJob:
-    """The job that loads every format in one JVM, which writes `archive` when it ends."""
+    """The job that loads every format and transforms in one JVM, which writes `archive` when it ends."""
     pipelines = list(write_pipelines(settings.home))
+    transform = settings.home / "windows.yaml"
+    transform.write_text(TRANSFORM)
     for pipeline in pipelines:
         discover_step(pipeline, settings, RUN_ID)
     job = plan_job(pipelines[0], settings, RUN_ID, planned_bytes=0)
@@ -74,7 +88,7 @@ def recording_job(settings: Settings, archive: Path) -> SparkJob:
     return replace(
         job,
         application=APPLICATION,
-        arguments=(RUN_ID, *(str(pipeline.file) for pipeline in pipelines)),
+        arguments=(RUN_ID, str(transform), *(str(pipeline.file) for pipeline in pipelines)),
         conf={**job.conf, "spark.driver.extraJavaOptions": flags},
     )
 

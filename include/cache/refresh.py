@@ -54,7 +54,8 @@ class CachePlan:
 
 def dimension_of(cache: Cache, settings: Settings) -> Dimension:
     """The dimension that a `cache` section names."""
-    return Dimension(cache.table, settings.table_root(cache.table), tuple(cache.keys), tuple(cache.columns))
+    root = settings.table_root(cache.table)
+    return Dimension(cache.table, root, tuple(cache.keys), tuple(cache.columns), cache.latest_by)
 
 
 def plan_refresh(pipeline: Pipeline, settings: Settings, run_id: str) -> CachePlan:

@@ -45,3 +45,15 @@ Duration = Annotated[
     float,
     BeforeValidator(values.duration, json_schema_input_type=str | int),
 ]
+
+
+def check_pick(pick: str | None, latest_by: str | None) -> None:
+    """`pick: latest` and `latest_by` belong together.
+
+    Raises:
+        ValueError: one is there without the other.
+    """
+    if pick is not None and latest_by is None:
+        raise ValueError("`pick: latest` needs `latest_by`: the column whose greatest value is the latest")
+    if pick is None and latest_by is not None:
+        raise ValueError("`latest_by` needs `pick: latest`")

@@ -1,10 +1,10 @@
 """The small sections: copy_into and cache."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from include.config.section import NOT_EMPTY, Duration, Names, Section, Table, Text, not_empty
+from include.config.section import NOT_EMPTY, Duration, Names, Section, Table, Text, check_pick, not_empty
 
 
 class CopyStatement(Section):
@@ -68,3 +68,10 @@ class Cache(Section):
     keys: Names
     columns: Names
     refresh: Refresh | None = None
+    pick: Literal["latest"] | None = None
+    latest_by: Text | None = None
+
+    @model_validator(mode="after")
+    def _picked_by(self) -> Self:
+        check_pick(self.pick, self.latest_by)
+        return self

@@ -7,7 +7,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 from include.algebra.measures import measure
 from include.config import values
 from include.config.ingest import Check
-from include.config.section import NOT_EMPTY, Count, Duration, Flag, Names, Section, Table, Text, not_empty
+from include.config.section import (
+    NOT_EMPTY,
+    Count,
+    Duration,
+    Flag,
+    Names,
+    Section,
+    Table,
+    Text,
+    check_pick,
+    not_empty,
+)
 from include.config.values import shown
 
 Bytes = Annotated[int, BeforeValidator(values.byte_size, json_schema_input_type=str | int)]
@@ -43,6 +54,7 @@ class Join(Section):
     """Add columns of another table, at the version that was pinned with the micro-batch before its first write.
 
     `cached` looks them up in a snapshot of that table. `columns` are those of the table that are added, by default all.
+    `pick: latest` takes, of several rows of one key, the one whose `latest_by` is the greatest; NULL is the least.
     """
 
     table: Table
@@ -50,6 +62,13 @@ class Join(Section):
     how: JoinKind = "inner"
     columns: Names | None = None
     cached: Flag = False
+    pick: Literal["latest"] | None = None
+    latest_by: Text | None = None
+
+    @model_validator(mode="after")
+    def _picked_by(self) -> Self:
+        check_pick(self.pick, self.latest_by)
+        return self
 
 
 class Late(Section):

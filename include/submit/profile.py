@@ -13,6 +13,8 @@ from include.submit.java import Java
 # and 20.6 s; the lines cross near 120 MB, in wall time too.
 BULK_BYTES = 128 * 1024 * 1024
 CACHE_DIR = PROJECT_ROOT / ".cache"
+# Changes with what tools/appcds.py records: an archive of older jobs fits, and lacks the classes of newer ones.
+RECORDED = "ingest of four formats, a cached join into windows"
 JARS_DIR = PROJECT_ROOT / "jars"
 LOG4J2_FILE = Path(__file__).with_name("log4j2.properties")
 JAR_PATTERNS = ("*delta-spark_*.jar", "*delta-storage-*.jar")
@@ -66,7 +68,7 @@ def class_archive(java: Java, jars: Sequence[Path], cache: Path = CACHE_DIR) -> 
 
     The JVM itself checks the class path against the archive; the name keeps installations apart.
     """
-    key = "\n".join([java.version, *(f"{jar} {jar.stat().st_size}" for jar in jars)])
+    key = "\n".join([RECORDED, java.version, *(f"{jar} {jar.stat().st_size}" for jar in jars)])
     return cache / f"sluice-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
 
 

@@ -4,6 +4,7 @@ Steps, and what a kill after each of them leaves:
   1. rebuild outcomes that a killed job left out        some batches' outcomes; the next run goes on
   2. read the plan, the target, the source's log        nothing
   3. commit the new batches (`plan/`, one commit)       pending batches; the next run does them
+Pending batches whose joined table is gone at the pinned version are planned again, in 3 (include.transform.repin).
 """
 
 import time
@@ -23,6 +24,7 @@ from include.transform.commits import CHANGE_FEED, HistoryLost, read_commits
 from include.transform.outcomes import write_missing
 from include.transform.plan_table import PlanMoved, PlanTable
 from include.transform.ranges import Pin, PlannedRange, VersionRange, cut
+from include.transform.repin import repinned
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,14 @@ def plan_transform(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_r
         committed = committed_batch(settings, pipeline.transformation().table, app_id(pipeline.name))
         table.refuse_lost_state(committed)
         source = _open(settings, pipeline.transformation().source, "transform.source")
-        fresh = _new_ranges(pipeline, settings, table, source, run_id)
+        pinned = {
+            name: _pin(_open(settings, name, "a joined table")) for name in pipeline.transformation().pinned_tables
+        }
+        fresh = _new_ranges(pipeline, settings, table, source, pinned, run_id)
+        again = repinned(pipeline, settings, table.ranges(committed + 1, table.last_batch), pinned, run_id)
         try:
-            if fresh and not dry_run:
-                table.append(fresh)
+            if (fresh or again) and not dry_run:
+                table.append([*again, *fresh])
         except PlanMoved:
             time.sleep(pause)
             continue
@@ -102,12 +108,15 @@ def _summary(
 
 
 def _new_ranges(
-    pipeline: Pipeline, settings: Settings, table: PlanTable, source: DeltaTable, run_id: str
+    pipeline: Pipeline,
+    settings: Settings,
+    table: PlanTable,
+    source: DeltaTable,
+    pinned: Mapping[str, Pin],
+    run_id: str,
 ) -> list[PlannedRange]:
-    transform = pipeline.transformation()
     last = table.ranges(table.last_batch, table.last_batch)
     ranges = _since(pipeline, settings, last[0], source) if last else _snapshot(source)
-    pinned = {name: _pin(_open(settings, name, "a joined table")) for name in transform.pinned_tables}
     if not ranges and last and _other_grew(pipeline, settings, last[0], pinned):
         at = last[0].versions.last
         ranges = [VersionRange("none", at, at, 0, 0, last[0].versions.feed)]

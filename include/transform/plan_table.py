@@ -70,15 +70,16 @@ class PlanTable:
             )
 
     def ranges(self, first: int, last: int) -> list[PlannedRange]:
-        """The batches `first` to `last`, in order."""
+        """The batches `first` to `last`, in order. Of a batch that was planned again the newest plan holds."""
         if self._table is None or last < first:
             return []
-        rows = read(self._table, PLAN.names, f"batch >= {first} AND batch <= {last}").sort_by("batch")
+        rows = read(self._table, PLAN.names, f"batch >= {first} AND batch <= {last}")
         rows = rows.set_column(PLAN.names.index("planned_at"), "planned_at", rows["planned_at"].cast(pa.int64()))
-        return [_planned(row) for row in rows.to_pylist()]
+        rows = rows.sort_by([("batch", "ascending"), ("planned_at", "ascending")])
+        return list({planned.batch: planned for planned in map(_planned, rows.to_pylist())}.values())
 
     def append(self, planned: Sequence[PlannedRange]) -> None:
-        """Commit batches whose numbers follow the last one.
+        """Commit batches: some that are planned again, and those whose numbers follow the last one.
 
         Raises:
             PlanMoved: the plan is not what it was when this object was made. Nothing is planned.
@@ -87,7 +88,8 @@ class PlanTable:
         table = self._table if self._table is not None else self._create()
         seen = table.version()
         properties = CommitProperties(
-            max_commit_retries=0, app_transactions=[Transaction(PLAN_APP_ID, planned[-1].batch)]
+            max_commit_retries=0,
+            app_transactions=[Transaction(PLAN_APP_ID, max(self.last_batch, *(item.batch for item in planned)))],
         )
         with storage_errors("Writing the plan", self.location):
             try:

@@ -1,12 +1,15 @@
 """`join: {cached: true}` in a pipeline: one pinned version for each micro-batch, read at most once, never stale."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from include.cache.dimension import Dimension, current_version
@@ -86,13 +89,58 @@ def test_duplicate_keys_are_refused_with_the_key_and_nothing_is_written(lake: La
     assert not Path(lake.settings.table_root("gold.t")).exists()
 
 
-def test_dimension_that_was_made_anew_after_the_plan_stops_the_batch(lake: Lake) -> None:
-    add(lake, "a")
-    lake.plan()
+@pytest.mark.parametrize("cached", [True, False])
+def test_latest_row_of_a_key_is_picked(lake: Lake, cached: bool) -> None:
+    for size, text in ((7, "B7"), (3, "B3")):
+        lake.add([{"kind": "b", "label": text, "size": size}], KINDS, "silver.kinds")
+    lake.configure([{"join": {**JOIN, "cached": cached, "pick": "latest", "latest_by": "size"}}])
+    add(lake, "a", "b", "z")
+    lake.run()
+    assert labels(lake) == ["A", "B7", "None"]
+    lake.add([{"kind": "a", "label": "A2", "size": 1}], KINDS, "silver.kinds")
+    add(lake, "b")
+    with pytest.raises(DuplicateKeys, match="several latest rows of the key kind = 'a'"):
+        lake.run()
+
+
+def made_anew(lake: Lake) -> None:
     shutil.rmtree(lake.settings.table_root("silver.kinds"))
     label(lake, a="other table")
-    with pytest.raises(HistoryLost):
+
+
+def vacuumed(lake: Lake) -> None:
+    table = DeltaTable(lake.settings.table_root("silver.kinds"))
+    table.update({"label": "'newer'"})
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(("lose", "found"), [(made_anew, "other table"), (vacuumed, "newer")])
+def test_batch_whose_pinned_version_is_gone_is_planned_again_with_the_newest(
+    lake: Lake, lose: Callable[[Lake], None], found: str, cached: bool
+) -> None:
+    lake.configure([{"join": {**JOIN, "cached": cached}}])
+    add(lake, "a")
+    lake.plan()
+    lose(lake)
+    with pytest.raises((HistoryLost, PySparkException, Py4JJavaError)):
         lake.load()
+    assert lake.run().batches == 1
+    assert labels(lake) == [found]
+
+
+def test_batch_that_has_rows_in_a_side_table_keeps_the_version_that_it_joined_with(lake: Lake) -> None:
+    check = {"name": "known", "expr": "label IS NOT NULL", "action": "quarantine"}
+    broken = {"filter": "assert_true(false) IS NULL"}
+    lake.configure([{"join": JOIN}, {"checks": [check]}, broken])
+    add(lake, "a", "z")
+    lake.plan()
+    with pytest.raises((PySparkException, Py4JJavaError)):
+        lake.load()
+    made_anew(lake)
+    lake.configure([{"join": JOIN}, {"checks": [check]}])
+    lake.run()  # the snapshot of the version that is gone still stands
+    assert labels(lake) == ["A"]
 
 
 def test_column_that_the_dimension_gains_is_joined_from_the_next_batch_on(lake: Lake) -> None:

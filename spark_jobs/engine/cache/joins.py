@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone, open_version
@@ -17,6 +17,7 @@ from include.config.settings import Settings
 from spark_jobs.engine.cache.lookup import Counters, look_up
 
 log = logging.getLogger(__name__)
+_RANK = "_sluice_rank"
 
 
 @dataclass
@@ -140,3 +141,23 @@ def refuse_duplicates(other: DataFrame, keys: Sequence[str], table: str) -> None
             f"The dimension {table} has {twice[0]['count']} rows of the key {key}.",
             remedy="Give it one row for each key, or name further columns in the key.",
         )
+
+
+def latest(other: DataFrame, keys: Sequence[str], columns: Sequence[str], by: str, table: str) -> DataFrame:
+    """Of the rows of one key the one whose `by` is the greatest, as a snapshot with `latest_by` has it.
+
+    Raises:
+        DuplicateKeys: two rows that differ in `columns` are both the latest of their key.
+    """
+    rank = F.rank().over(Window.partitionBy(*keys).orderBy(F.col(by).desc_nulls_last()))
+    best = other.dropna(subset=list(keys)).select(*columns, rank.alias(_RANK)).where(F.col(_RANK) == 1).drop(_RANK)
+    text = F.to_json(F.struct(*columns), {"ignoreNullFields": "false"})
+    ties = best.groupBy(*keys).agg(F.min(text).alias("least"), F.max(text).alias("most")).where("least <> most").take(1)
+    if ties:
+        key = ", ".join(f"{name} = {ties[0][name]!r}" for name in keys)
+        raise DuplicateKeys(
+            f"The dimension {table} has several latest rows of the key {key}, which differ.",
+            remedy="Name a column in `latest_by` that tells them apart.",
+        )
+    number = F.row_number().over(Window.partitionBy(*keys).orderBy(F.lit(1)))
+    return best.select(*columns, number.alias(_RANK)).where(F.col(_RANK) == 1).drop(_RANK)

@@ -14,7 +14,7 @@ from include.config.settings import Settings
 from include.config.transform import Join
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from include.transform.ranges import Pin
-from spark_jobs.engine.cache.joins import CachedJoins, refuse_duplicates
+from spark_jobs.engine.cache.joins import CachedJoins, latest, refuse_duplicates
 from spark_jobs.engine.transform.source import pinned_frame
 
 # Where a row of an ingested table is from: said of the micro-batch's rows already, so not of the other table's.
@@ -33,7 +33,7 @@ def join(
     """
     if step.cached:
         return _cached_join(spark, settings, frame, step, pin, cached)
-    return _sparks_join(frame, pinned_frame(spark, settings, step.table, pin), step)
+    return _sparks_join(frame, _picked(pinned_frame(spark, settings, step.table, pin), frame, step), step)
 
 
 def _sparks_join(frame: DataFrame, other: DataFrame, step: Join) -> DataFrame:
@@ -46,17 +46,33 @@ def _cached_join(
     spark: SparkSession, settings: Settings, frame: DataFrame, step: Join, pin: Pin, cached: CachedJoins
 ) -> DataFrame:
     def uncached() -> DataFrame:
-        other = pinned_frame(spark, settings, step.table, pin)
-        refuse_duplicates(other, step.on, step.table)
+        other = _picked(pinned_frame(spark, settings, step.table, pin), frame, step)
+        if step.latest_by is None:
+            refuse_duplicates(other, step.on, step.table)
         return _sparks_join(frame, other, step)
 
     root, version = settings.table_root(step.table), TableVersion(pin.table_id, pin.version)
     columns = cached.columns_at(root, version)
-    if columns is None:
-        return uncached()  # which says why that version cannot be read
+    if columns is None:  # that version is gone: its snapshot may still stand, if it is known what to take of it
+        if step.columns is None:
+            return uncached()  # which says why that version cannot be read
+        columns = (*step.on, *step.columns)
     added = added_columns(frame.columns, columns, step)
-    dimension = Dimension(step.table, root, tuple(step.on), tuple(added))
+    dimension = Dimension(step.table, root, tuple(step.on), tuple(added), step.latest_by)
     return cached.join(frame, dimension, version, step.how, uncached)
+
+
+def _picked(other: DataFrame, frame: DataFrame, step: Join) -> DataFrame:
+    """The other table's rows that count."""
+    if step.latest_by is None:
+        return other
+    if step.latest_by not in other.columns:
+        raise ConfigError(
+            f"transform.steps: join: {step.table}: latest_by: it has no column {step.latest_by}.",
+            remedy=f"Columns: {', '.join(other.columns)}.",
+        )
+    added = added_columns(frame.columns, other.columns, step)
+    return latest(other, step.on, list(dict.fromkeys((*step.on, *added, step.latest_by))), step.latest_by, step.table)
 
 
 def added_columns(mine: Sequence[str], theirs: Sequence[str], step: Join) -> list[str]:

@@ -49,6 +49,7 @@ class Source:
         """
         if not planned.versions.feed:
             raise self._feed_missing(planned, "rows were updated or deleted in them")
+        self._refuse_other_table(planned)
         reader = self._spark.read.format("delta").option("readChangeFeed", "true")
         versions = planned.versions
         return (
@@ -58,9 +59,23 @@ class Source:
         )
 
     def as_of(self, planned: PlannedRange) -> DataFrame:
-        """All rows of the source as it was at the end of the range."""
+        """All rows of the source as it was at the end of the range.
+
+        Raises:
+            HistoryLost: the table was made anew since.
+        """
+        self._refuse_other_table(planned)
         reader = self._spark.read.format("delta").option("versionAsOf", planned.versions.last)
         return reader.load(spark_uri(self._location))
+
+    def _refuse_other_table(self, planned: PlannedRange) -> None:
+        """Versions of another table at the same place have the same numbers, and other rows."""
+        found = open_table(self._location)
+        if found is None or str(found.metadata().id) != planned.table_id:
+            raise HistoryLost(
+                f"{self._name} is not the table that batch {planned.batch} was planned of: made anew, or gone.",
+                remedy=f"Restore {self._location}, or start over: another name and another table for this pipeline.",
+            )
 
     def _of_files(self, planned: PlannedRange) -> DataFrame:
         """The rows of the data files that appends added, for tables that never had a change feed."""
