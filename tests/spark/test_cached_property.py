@@ -110,5 +110,5 @@ def lake(tmp_path: Any, spark: SparkSession) -> Lake:
     made = Lake(tmp_path, spark)
     join = {"table": "silver.kinds", "on": ["kind"], "how": "left", "columns": ["label"], "cached": True}
     step = {"custom": "tests.spark.test_cached_property:disturb"}
-    made.configure([step, {"join": join}, step], options={"maxVersionsPerTrigger": 1})
+    made.configure([step, {"join": join}, dict(step)], options={"maxVersionsPerTrigger": 1})
     return made
