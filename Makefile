@@ -107,6 +107,7 @@ bench-streaming: setup ## Measure the pipelines of examples/events; rewrites res
 .PHONY: notebook
 notebook: setup ## Run notebooks/streaming_demo.ipynb from top to bottom and keep what it shows
 	$(PYTHON_BIN) -m tools.notebook notebooks/streaming_demo.ipynb
+	$(VENV)/bin/pytest -m slow tests/e2e/test_notebook.py
 
 .PHONY: bench-cache
 bench-cache: setup ## Join with a table of a million rows, cached and uncached; rewrites benchmarks/cache.md and its chart

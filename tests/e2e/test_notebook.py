@@ -19,6 +19,7 @@ def pictures(notebook: nbformat.NotebookNode) -> int:
     return sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     """Its own assertions compare the tables with DuckDB's; a cell that fails is an error here."""
