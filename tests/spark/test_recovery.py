@@ -203,7 +203,7 @@ def test_file_that_grows_while_it_is_read_is_replaced_by_its_next_version(landin
 @pytest.mark.parametrize("when", ["before the look", "before the reading"])
 def test_file_that_vanishes_after_it_was_planned_is_named_and_the_rest_is_loaded(landing: Landing, when: str) -> None:
     landing.drop("a.json", lines(1))
-    vanishing = landing.drop("b.json", lines(2))
+    vanishing = landing.drop("b.json", lines(2) + "\n" * 20_000)  # of smaller files the look keeps what Spark is given
     if when == "before the look":
         landing.discover()
         vanishing.unlink()
