@@ -83,8 +83,8 @@ def _sink(found: Mapping[str, Any]) -> list[str]:
         f"| cached | {delta['cached']:.3f} s |",
         f"| table read each time | {delta['uncached']:.3f} s |",
         "",
-        f"Cached is {ratio:.2f}x the same rows without a join (goal: 1.3x), and {narrow:.2f}x the narrow batch: "
-        "the rest of that is the writing of 480 more bytes a row.",
+        f"Cached takes {narrow:.2f}x the time of the batch without a join (goal: 1.3x), and {ratio:.2f}x that of a "
+        "batch that has the joined columns already: the difference is the writing of 480 more bytes a row.",
         "",
     ]
 
