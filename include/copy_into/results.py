@@ -59,8 +59,14 @@ def results(settings: Settings, plan: CopyPlan) -> list[CopyResult]:
 
 
 def over(settings: Settings, plan: CopyPlan) -> bool:
-    """True when every batch of the plan's statements is over, whoever did it."""
-    return all(not one.batches or TableState(settings, one.table).done() >= max(one.batches) for one in plan.statements)
+    """True when every batch of the plan's statements has its outcomes, whoever did it.
+
+    That the target holds it is not enough: another statement's job may be between that commit and the outcomes, and
+    this one would be told that nothing was loaded.
+    """
+    return all(
+        not one.batches or TableState(settings, one.table).accounted() >= max(one.batches) for one in plan.statements
+    )
 
 
 class Rejected(LoadRefused):
