@@ -93,8 +93,7 @@ def _plan_transform(pipeline: Pipeline, settings: Settings, *, as_json: bool) ->
     else:
         print_line(
             f"{pipeline.name}: to read: {found.pending_rows:,} rows, {size(found.pending_bytes)} of "
-            f"{pipeline.transformation().source} up to its version {found.source_version}, "
-            f"in {found.pending_batches:,} micro-batches." + (f" Engine: {engine}." if engine else "")
+            f"{found.reads}, in {found.pending_batches:,} micro-batches." + (f" Engine: {engine}." if engine else "")
         )
     return 0
 

@@ -39,7 +39,7 @@ def _places(pipeline: Pipeline, settings: Settings) -> Iterator[dict[str, str]]:
             yield {**source, f"the table ({one.table})": settings.table_root(one.table), **state}
         return
     if (transform := pipeline.transform) is not None:
-        read = {f"the table {name} that is read": name for name in (transform.source, *transform.pinned_tables)}
+        read = {f"the table {name} that is read": name for name in (*transform.tables, *transform.pinned_tables)}
         yield {
             **{words: settings.table_root(name) for words, name in read.items()},
             f"transform.table ({transform.table})": settings.table_root(transform.table),

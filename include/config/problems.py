@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from include.config.document import Document, Loc, Problem
 from include.config.pipeline import PipelineFile
+from include.config.sources import KINDS
 from include.config.values import CREDENTIAL_URI, did_you_mean, shown
 
 _BOOLEAN_WORDS = ("yes", "no", "on", "off", "y", "n")
@@ -17,7 +18,7 @@ _AT_KEY = ("extra_forbidden", "option")
 def shape_problems(document: Document, error: ValidationError) -> Iterator[Problem]:
     """Each refusal of the model, where it stands in the document."""
     for detail in error.errors(include_url=False):
-        loc = tuple(detail["loc"])
+        loc = tuple(part for part in detail["loc"] if part not in KINDS)
         yield Problem(document.mark(loc, key=detail["type"] in _AT_KEY), loc, _what(detail, loc))
 
 

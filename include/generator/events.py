@@ -39,23 +39,32 @@ class Stream:
     start: datetime = START
 
 
-def batches(stream: Stream) -> Iterator[list[Event]]:
-    """The batches in their order, each with its events in the order of arrival."""
-    rng = random.Random(stream.seed)
+def batches(stream: Stream, begin: int = 0) -> Iterator[list[Event]]:
+    """The batches from number `begin` (from 0) on, each with its events in the order of arrival.
+
+    A batch is decided by the settings and its number alone: it need not be told what came before it.
+    """
     weights = [1 / (rank + 1) ** stream.skew for rank in range(stream.users)]
-    carried: list[Event] = []
-    for number in range(stream.batches):
-        begin = stream.start + timedelta(seconds=number * stream.seconds)
-        count = round(stream.rate * stream.seconds)
-        arrivals = sorted(rng.uniform(0, stream.seconds) for _ in range(count))
-        users = rng.choices(range(stream.users), weights, k=count)
-        events = [_event(rng, stream, begin, *pair) for pair in zip(arrivals, users, strict=True)]
-        again: tuple[list[Event], list[Event]] = ([], [])
-        for event in events:
-            if rng.random() < stream.duplicates:
-                again[rng.random() < 0.5].append(event)  # noqa: PLR2004
-        yield [*events, *carried, *again[0]]
-        carried = again[1]
+    carried = _batch(stream, weights, begin - 1)[1] if begin else []
+    for number in range(begin, stream.batches):
+        events, after = _batch(stream, weights, number)
+        yield [*events[0], *carried, *events[1]]
+        carried = after
+
+
+def _batch(stream: Stream, weights: list[float], number: int) -> tuple[tuple[list[Event], list[Event]], list[Event]]:
+    """The events of a batch and those of them that come again in it; and those that come again in the next one."""
+    rng = random.Random(f"{stream.seed}/{number}")
+    begin = stream.start + timedelta(seconds=number * stream.seconds)
+    count = round(stream.rate * stream.seconds)
+    arrivals = sorted(rng.uniform(0, stream.seconds) for _ in range(count))
+    users = rng.choices(range(stream.users), weights, k=count)
+    events = [_event(rng, stream, begin, *pair) for pair in zip(arrivals, users, strict=True)]
+    again: tuple[list[Event], list[Event]] = ([], [])
+    for event in events:
+        if rng.random() < stream.duplicates:
+            again[rng.random() < 0.5].append(event)  # noqa: PLR2004
+    return (events, again[0]), again[1]
 
 
 def users(stream: Stream) -> list[Event]:

@@ -55,7 +55,7 @@ def _facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:
 
 def _transform_facts(pipeline: Pipeline, transform: Transform, settings: Settings) -> list[tuple[str, str]]:
     return [
-        ("source", f"`{transform.source}` at `{settings.table_root(transform.source)}`"),
+        *_sources(transform, settings),
         ("table", f"`{transform.table}` at `{settings.table_root(transform.table)}`"),
         ("steps", " → ".join(step.kind for step in transform.steps)),
         ("joined tables", ", ".join(f"`{table}`" for table in transform.pinned_tables) or "none"),
@@ -63,6 +63,12 @@ def _transform_facts(pipeline: Pipeline, transform: Transform, settings: Setting
         ("state", f"`{settings.state_root(pipeline.name)}`"),
         ("file", f"`{pipeline.file.name}`"),
     ]
+
+
+def _sources(transform: Transform, settings: Settings) -> list[tuple[str, str]]:
+    if transform.generate is not None:
+        return [("source", transform.source_name)]
+    return [("source", f"`{table}` at `{settings.table_root(table)}`") for table in transform.tables]
 
 
 def _copy_into_facts(pipeline: Pipeline, settings: Settings) -> list[tuple[str, str]]:

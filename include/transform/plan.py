@@ -14,17 +14,18 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from include.config.errors import TableNotFound
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.ledger.contention import contention, pauses
-from include.ledger.tables import open_table, storage_errors
 from include.ledger.target import app_id, committed_batch
-from include.transform.commits import CHANGE_FEED, HistoryLost, read_commits
+from include.transform.commits import read_commits
 from include.transform.outcomes import write_missing
 from include.transform.plan_table import PlanMoved, PlanTable
-from include.transform.ranges import Pin, PlannedRange, VersionRange, cut
+from include.transform.ranges import Pin, PlannedRange, VersionRange
+from include.transform.reads import Reads, open_source, opened, table_id
 from include.transform.repin import repinned
+
+UNREAD = VersionRange("none", 0, 0, 0, 0, feed=True)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class TransformPlan:
     """What there is to do now: batches above the target's last one, planned by this run or by earlier ones.
 
     `pending_rows` and `pending_bytes` are what they read of the source, as far as its log says; `first_pending` is None
-    when there is nothing to do. A dry run writes nothing and counts what it would plan as planned.
+    when there is nothing to do. A dry run writes nothing and counts what it would plan as planned. `reads` is the
+    source in words; `source_version` is None where it is not one table.
     """
 
     run_id: str
@@ -42,7 +44,8 @@ class TransformPlan:
     pending_bytes: int
     first_pending: int | None
     last_planned: int
-    source_version: int
+    source_version: int | None
+    reads: str = ""
 
     @property
     def has_work(self) -> bool:
@@ -75,9 +78,9 @@ def plan_transform(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_r
         table = PlanTable(settings, pipeline.name)
         committed = committed_batch(settings, pipeline.transformation().table, app_id(pipeline.name))
         table.refuse_lost_state(committed)
-        source = _open(settings, pipeline.transformation().source, "transform.source")
+        source = open_source(pipeline.transformation(), settings, pipeline.name)
         pinned = {
-            name: _pin(_open(settings, name, "a joined table")) for name in pipeline.transformation().pinned_tables
+            name: _pin(opened(name, settings, "a joined table")) for name in pipeline.transformation().pinned_tables
         }
         fresh = _new_ranges(pipeline, settings, table, source, pinned, run_id)
         again = repinned(pipeline, settings, table.ranges(committed + 1, table.last_batch), pinned, run_id)
@@ -88,13 +91,11 @@ def plan_transform(pipeline: Pipeline, settings: Settings, run_id: str, *, dry_r
             time.sleep(pause)
             continue
         waiting = [*table.ranges(committed + 1, table.last_batch), *fresh]
-        return _summary(run_id, waiting, len(fresh), max(table.last_batch, committed) + len(fresh), source.version())
+        return _summary(run_id, waiting, len(fresh), max(table.last_batch, committed) + len(fresh), source)
     raise contention(pipeline.name)
 
 
-def _summary(
-    run_id: str, waiting: list[PlannedRange], planned: int, last_planned: int, source_version: int
-) -> TransformPlan:
+def _summary(run_id: str, waiting: list[PlannedRange], planned: int, last_planned: int, source: Reads) -> TransformPlan:
     return TransformPlan(
         run_id=run_id,
         planned_batches=planned,
@@ -103,27 +104,22 @@ def _summary(
         pending_bytes=sum(item.versions.size for item in waiting),
         first_pending=waiting[0].batch if waiting else None,
         last_planned=last_planned,
-        source_version=source_version,
+        source_version=source.version,
+        reads=source.words,
     )
 
 
 def _new_ranges(
-    pipeline: Pipeline,
-    settings: Settings,
-    table: PlanTable,
-    source: DeltaTable,
-    pinned: Mapping[str, Pin],
-    run_id: str,
+    pipeline: Pipeline, settings: Settings, table: PlanTable, source: Reads, pinned: Mapping[str, Pin], run_id: str
 ) -> list[PlannedRange]:
-    last = table.ranges(table.last_batch, table.last_batch)
-    ranges = _since(pipeline, settings, last[0], source) if last else _snapshot(source)
-    if not ranges and last and _other_grew(pipeline, settings, last[0], pinned):
-        at = last[0].versions.last
-        ranges = [VersionRange("none", at, at, 0, 0, last[0].versions.feed)]
-    if not ranges:
-        return []
-    base = PlannedRange(table.last_batch, _table_id(source), ranges[0], pinned, time.time_ns() // 1000, run_id)
-    return [replace(base, batch=base.batch + offset, versions=item) for offset, item in enumerate(ranges, 1)]
+    found = table.ranges(table.last_batch, table.last_batch)
+    last = found[0] if found else None
+    base = PlannedRange(0, "", UNREAD, pinned, time.time_ns() // 1000, run_id)
+    fresh = source.new(last, base)
+    if not fresh and last is not None and _other_grew(pipeline, settings, last, pinned):
+        nothing = source.nothing(last)
+        fresh = [replace(nothing, pinned=pinned, planned_at=base.planned_at, run_id=run_id)]
+    return [replace(item, batch=table.last_batch + offset) for offset, item in enumerate(fresh, 1)]
 
 
 def _other_grew(pipeline: Pipeline, settings: Settings, last: PlannedRange, pinned: Mapping[str, Pin]) -> bool:
@@ -137,60 +133,5 @@ def _other_grew(pipeline: Pipeline, settings: Settings, last: PlannedRange, pinn
     return past.table_id != now.table_id or any(not commit.empty for commit in commits)
 
 
-def _snapshot(source: DeltaTable) -> list[VersionRange]:
-    """The source as it is now: nothing of its history need be there any more. An empty table is no work."""
-    with storage_errors("Reading the files of the source", source.table_uri):
-        import pyarrow as pa  # noqa: PLC0415
-
-        files = pa.RecordBatchReader.from_stream(source.get_add_actions(flatten=True)).read_all()
-    if not files.num_rows:
-        return []
-    counts, version = files["num_records"].to_pylist(), source.version()
-    rows = None if None in counts else sum(counts)
-    return [VersionRange("snapshot", version, version, rows, sum(files["size_bytes"].to_pylist()), _feed(source))]
-
-
-def _since(pipeline: Pipeline, settings: Settings, last: PlannedRange, source: DeltaTable) -> list[VersionRange]:
-    transform = pipeline.transformation()
-    if _table_id(source) != last.table_id or source.version() < last.versions.last:
-        raise HistoryLost(
-            f"{transform.source} is not the table that pipeline {pipeline.name} has read up to version "
-            f"{last.versions.last}: it was made anew.",
-            remedy="Give the pipeline another name and another table: then it reads all of it. "
-            f"Or restore {settings.table_root(transform.source)}.",
-        )
-    commits = read_commits(settings.table_root(transform.source), last.versions.last + 1, source.version())
-    options = transform.options
-    return list(
-        cut(
-            commits,
-            options.max_versions_per_trigger,
-            options.max_bytes_per_trigger,
-            feed=last.versions.feed,
-            skip_changes=options.skip_change_commits,
-            ignore_deletes=options.ignore_deletes,
-        )
-    )
-
-
-def _open(settings: Settings, name: str, what: str) -> DeltaTable:
-    table = open_table(settings.table_root(name))
-    if table is None:
-        raise TableNotFound(
-            f"There is no Delta table {name} ({what}) at {settings.table_root(name)}.",
-            remedy="Run the pipeline that writes it first, or correct the name.",
-            table=name,
-        )
-    return table
-
-
 def _pin(table: DeltaTable) -> Pin:
-    return Pin(_table_id(table), table.version())
-
-
-def _table_id(table: DeltaTable) -> str:
-    return str(table.metadata().id)
-
-
-def _feed(table: DeltaTable) -> bool:
-    return str(table.metadata().configuration.get(CHANGE_FEED, "false")).lower() == "true"
+    return Pin(table_id(table), table.version())

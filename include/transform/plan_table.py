@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from include.config.errors import LedgerContention, StateLost
 from include.config.settings import Settings
 from include.ledger.tables import open_table, read, storage_errors
-from include.transform.ranges import PlannedRange, VersionRange, pins_of
+from include.transform.ranges import PlannedRange, VersionRange, pins_of, tables_of
 
 PLAN_APP_ID = "sluice-plan"
 TIMESTAMP = pa.timestamp("us", "UTC")
@@ -30,6 +30,7 @@ PLAN = pa.schema(
         pa.field("pinned", pa.string()),
         pa.field("planned_at", TIMESTAMP),
         pa.field("run_id", pa.string()),
+        pa.field("tables", pa.string()),  # later than the others: tables that were made before do not have it
     ]
 )
 
@@ -73,7 +74,7 @@ class PlanTable:
         """The batches `first` to `last`, in order. Of a batch that was planned again the newest plan holds."""
         if self._table is None or last < first:
             return []
-        rows = read(self._table, PLAN.names, f"batch >= {first} AND batch <= {last}")
+        rows = read(self._table, _columns(self._table), f"batch >= {first} AND batch <= {last}")
         rows = rows.set_column(PLAN.names.index("planned_at"), "planned_at", rows["planned_at"].cast(pa.int64()))
         rows = rows.sort_by([("batch", "ascending"), ("planned_at", "ascending")])
         return list({planned.batch: planned for planned in map(_planned, rows.to_pylist())}.values())
@@ -93,7 +94,10 @@ class PlanTable:
         )
         with storage_errors("Writing the plan", self.location):
             try:
-                write_deltalake(table, _rows(planned), mode="append", commit_properties=properties)
+                rows = _rows(planned)
+                if "tables" not in _columns(table) and rows["tables"].null_count == len(rows):
+                    rows = rows.drop_columns("tables")
+                write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=properties)
             except (DeltaError, OSError):
                 if DeltaTable(self.location).version() == seen:
                     raise
@@ -125,7 +129,13 @@ def _planned(row: dict[str, object]) -> PlannedRange:
         pinned=pins_of(str(row["pinned"])),
         planned_at=int(str(row["planned_at"])),
         run_id=str(row["run_id"]),
+        tables=tables_of(row.get("tables")),  # type: ignore[arg-type]
     )
+
+
+def _columns(table: DeltaTable) -> list[str]:
+    standing = {field.name for field in table.schema().fields}
+    return [name for name in PLAN.names if name in standing]
 
 
 def _rows(planned: Sequence[PlannedRange]) -> pa.Table:
@@ -142,6 +152,7 @@ def _rows(planned: Sequence[PlannedRange]) -> pa.Table:
             "pinned": item.pinned_json(),
             "planned_at": item.planned_at,
             "run_id": item.run_id,
+            "tables": item.tables_json(),
         }
         for item in planned
     ]

@@ -41,12 +41,12 @@ def events(seed: int, count: int) -> list[Row]:
     return [event(rng) for _ in range(count)]
 
 
-def configure(lake: Lake, kind: str, late: Any = None, measures: dict[str, str] | None = None) -> None:
+def configure(lake: Lake, kind: str, late: Any = None, measures: dict[str, str] | None = None, **more: Any) -> None:
     window = dict(WINDOWS[kind])
     lengths = {name: f"{value} seconds" for name, value in window.items() if name != "type"}
     texts = measures or {name: ours for name, (ours, _) in MEASURES.items()}
     step = {"type": kind, **lengths, "time": "at", "keys": ["k"], "measures": texts}
-    lake.configure([{"window": {**step, "late": late} if late else step}])
+    lake.configure([{"window": {**step, "late": late} if late else step}], **more)
 
 
 def found(lake: Lake) -> list[Row]:

@@ -17,7 +17,8 @@ from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.keyed import KeyedTable, of_keys
 from spark_jobs.engine.transform.problems import changed
-from spark_jobs.engine.transform.source import CHANGE_TYPE, FEED_COLUMNS, Source
+from spark_jobs.engine.transform.source import CHANGE_TYPE, FEED_COLUMNS
+from spark_jobs.engine.transform.sources import SOURCE_TABLE, Source
 from spark_jobs.engine.transform.states import persisted
 from spark_jobs.engine.transform.steps import RowSteps
 
@@ -74,19 +75,23 @@ class AppendSink:
     def _gone(self, planned: PlannedRange, rows: DataFrame) -> str:
         """The predicate of the target's rows that go with the source's: those of the same versions of files."""
         feed = self.source.feed(planned)
-        if any(name not in frame.columns for name in LINEAGE for frame in (feed, rows)):
-            raise changed(planned, f"the columns {' and '.join(LINEAGE)} are not on both sides")
+        lineage = (*LINEAGE, SOURCE_TABLE) if planned.tables else LINEAGE
+        if any(name not in frame.columns for name in lineage for frame in (feed, rows)):
+            raise changed(planned, f"the columns {' and '.join(lineage)} are not on both sides")
         updated = feed.where(F.col(CHANGE_TYPE).startswith("update")).limit(1).count()
         if updated:
             raise changed(planned, "rows were updated in place")
         deleted = feed.where(F.col(CHANGE_TYPE) == "delete")
-        versions = deleted.select(*LINEAGE).distinct()
-        left = self.source.as_of(planned).join(versions, on=list(LINEAGE), how="left_semi").limit(1).count()
+        versions = deleted.select(*lineage).distinct()
+        left = self.source.as_of(planned).join(versions, on=list(lineage), how="left_semi").limit(1).count()
         if left:
             raise changed(planned, "some rows of a file version went and others stayed")
         keys = versions.collect()
         return " OR ".join(
-            f"({SOURCE_FILE} = {literal(path)} AND {SOURCE_VERSION} = {version})" for path, version in keys
+            f"({SOURCE_FILE} = {literal(path)} AND {SOURCE_VERSION} = {version}"
+            + "".join(f" AND {SOURCE_TABLE} = {literal(table)}" for table in tables)
+            + ")"
+            for path, version, *tables in keys
         )
 
 

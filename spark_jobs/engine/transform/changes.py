@@ -17,13 +17,14 @@ from pyspark.sql import functions as F  # noqa: N812
 from include.algebra.measures import quoted
 from include.config.errors import ConfigError, DataRefused, StateLost
 from include.config.settings import spark_uri
-from include.config.transform import ApplyChanges
+from include.config.steps import ApplyChanges
 from include.ledger.tables import open_table
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.keyed import GONE, KeyedTable, of_keys, rewrite_keys
-from spark_jobs.engine.transform.source import FEED_COLUMNS, Source
+from spark_jobs.engine.transform.source import FEED_COLUMNS
+from spark_jobs.engine.transform.sources import Source
 from spark_jobs.engine.transform.states import persisted, same_keys
 from spark_jobs.engine.transform.steps import RowSteps
 

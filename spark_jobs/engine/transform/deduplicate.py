@@ -19,7 +19,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from include.algebra.measures import quoted
 from include.config.errors import ConfigError, StateLost
 from include.config.settings import Settings, spark_uri
-from include.config.transform import Deduplicate
+from include.config.steps import Deduplicate
 from include.ledger.outcomes import BATCH
 from include.ledger.tables import open_table
 from include.transform.ranges import PlannedRange
@@ -65,6 +65,8 @@ class SeenKeys:
             SourceChanged: the rows do not say in which batch they came.
         """
         self._refuse_lost_memory(planned)
+        if planned.tables:
+            raise changed(planned, "which duplicate of several source tables came first is known of appends only")
         if BATCH not in rows.columns:
             raise changed(planned, f"which duplicate came first is not known without the column {BATCH}")
         first = self._ranked(self._timed(rows)).persist()

@@ -15,13 +15,14 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import quoted
 from include.config.errors import ConfigError
-from include.config.transform import Deduplicate
+from include.config.steps import Deduplicate
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.keyed import GONE, KeyedTable, of_keys
 from spark_jobs.engine.transform.problems import unusable
-from spark_jobs.engine.transform.source import FEED_COLUMNS, Source
+from spark_jobs.engine.transform.source import FEED_COLUMNS
+from spark_jobs.engine.transform.sources import Source
 from spark_jobs.engine.transform.states import persisted
 from spark_jobs.engine.transform.steps import RowSteps
 

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from include.cache.dimension import Dimension, TableVersion
 from include.config.errors import ConfigError
 from include.config.settings import Settings
-from include.config.transform import Join
+from include.config.steps import Join
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from include.transform.ranges import Pin
 from spark_jobs.engine.cache.joins import CachedJoins, latest, refuse_duplicates

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from include.algebra.measures import TIME
 from include.config.errors import Defect, StateLost
 from include.config.settings import spark_uri
-from include.config.transform import Late
+from include.config.windows import Late
 from include.ledger.state_files import create_document, delete_document, read_document
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange

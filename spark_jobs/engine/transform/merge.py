@@ -8,7 +8,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import quoted
 from include.config.errors import ConfigError
-from include.config.transform import Window
+from include.config.windows import Window
 from include.ledger.state_files import read_document, write_document
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange

@@ -8,7 +8,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import TIME, quoted
 from include.config.errors import ConfigError, Defect
-from include.config.transform import Late, StatefulFunction, Step, Window
+from include.config.steps import Step
+from include.config.windows import Late, StatefulFunction, Window
 from spark_jobs.engine.transform.problems import unusable
 from spark_jobs.engine.transform.stateful import Stateful, keys_sql
 from spark_jobs.engine.transform.states import END, START, WINDOW, window_of

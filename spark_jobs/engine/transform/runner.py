@@ -12,7 +12,6 @@ checkpoint that could be lost:
 
 import logging
 import time
-from dataclasses import replace
 from typing import Protocol
 
 from py4j.protocol import Py4JJavaError
@@ -34,7 +33,7 @@ from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.first import FirstSink
 from spark_jobs.engine.transform.problems import file_is_gone, vacuumed
 from spark_jobs.engine.transform.processors import state_of
-from spark_jobs.engine.transform.source import Source
+from spark_jobs.engine.transform.sources import source_of
 from spark_jobs.engine.transform.stateful import StatefulSink
 from spark_jobs.engine.transform.steps import RowSteps
 from spark_jobs.engine.transform.stream_join import StreamJoinSink
@@ -78,18 +77,16 @@ def _run(sink: Sink, planned: PlannedRange, pipeline: Pipeline, settings: Settin
     except (PySparkException, Py4JJavaError) as error:
         if not file_is_gone(error):
             raise
-        raise vacuumed(planned, pipeline.transformation().source, error) from error
+        raise vacuumed(planned, pipeline.transformation().source_name, error) from error
     finally:
         steps.release()
     if _committed(pipeline, settings) != planned.batch:
         raise Defect(f"Batch {planned.batch} was written, and the table does not hold it.", remedy="Run again.")
     write_missing(settings, pipeline)
     log.info(
-        "batch %d: versions %d to %d of %s (%s), %.1f s",
+        "batch %d: %s (%s), %.1f s",
         planned.batch,
-        planned.versions.first,
-        planned.versions.last,
-        pipeline.transformation().source,
+        planned.words(pipeline.transformation().source_name),
         planned.versions.kind,
         time.monotonic() - started,
     )
@@ -99,7 +96,7 @@ def sink_of(spark: SparkSession, pipeline: Pipeline, settings: Settings, run_id:
     """The sink that the pipeline's last step asks for."""
     transform = pipeline.transformation()
     target = Target(spark, pipeline, settings, run_id)
-    source = Source(spark, transform.source, settings)
+    source = source_of(spark, transform, settings)
     last = transform.last
     if last is None:
         return AppendSink(source, steps, target)
@@ -119,7 +116,7 @@ def _as_wanted(pipeline: Pipeline, planned: PlannedRange) -> PlannedRange:
     options = pipeline.transformation().options
     left_out = options.skip_change_commits or (options.ignore_deletes and planned.versions.size == 0)
     if planned.versions.kind == "changes" and left_out:
-        return replace(planned, versions=replace(planned.versions, kind="skipped", rows=0))
+        return planned.passed_over()
     return planned
 
 

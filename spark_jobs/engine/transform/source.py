@@ -19,7 +19,7 @@ class FeedMissing(DataRefused):
     """Raised when changes of the source cannot be read because its change feed was off."""
 
 
-class Source:
+class TableSource:
     """A table that is read by ranges of its versions."""
 
     def __init__(self, spark: SparkSession, table: str, settings: Settings) -> None:
@@ -28,7 +28,7 @@ class Source:
         self._location = settings.table_root(self._name)
 
     def added(self, planned: PlannedRange) -> DataFrame:
-        """The rows that the range added (for `changes`: without those that updates wrote).
+        """See Source.
 
         Raises:
             FeedMissing: they cannot be told from the others.

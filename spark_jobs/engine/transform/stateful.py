@@ -38,7 +38,7 @@ from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.keyed import GONE, KeyedTable
 from spark_jobs.engine.transform.late import Lateness, LateRows
 from spark_jobs.engine.transform.problems import changed
-from spark_jobs.engine.transform.source import Source
+from spark_jobs.engine.transform.sources import Source
 from spark_jobs.engine.transform.states import persisted, with_time
 from spark_jobs.engine.transform.steps import RowSteps
 

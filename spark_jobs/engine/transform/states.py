@@ -11,7 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import STATE, TIME, Field, Measure, measure, quoted
 from include.config.errors import ConfigError
-from include.config.transform import Window
+from include.config.windows import Window
 from spark_jobs.engine.transform.problems import unusable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from include.config.errors import ConfigError, Defect
 from include.config.settings import Settings
-from include.config.transform import Step
+from include.config.steps import Step
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.checks import passing, refuse

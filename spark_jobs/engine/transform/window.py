@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import TIME, quoted
-from include.config.transform import Window
+from include.config.windows import Window
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
@@ -21,7 +21,8 @@ from spark_jobs.engine.transform.facts import Facts, facts_of, moment
 from spark_jobs.engine.transform.late import LateRows
 from spark_jobs.engine.transform.merge import WindowTable
 from spark_jobs.engine.transform.problems import changed
-from spark_jobs.engine.transform.source import FEED_COLUMNS, Source
+from spark_jobs.engine.transform.source import FEED_COLUMNS
+from spark_jobs.engine.transform.sources import Source
 from spark_jobs.engine.transform.states import END, START, States, persisted, with_time
 from spark_jobs.engine.transform.steps import RowSteps
 

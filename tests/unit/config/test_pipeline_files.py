@@ -39,8 +39,8 @@ def test_each_transformation_runs_when_its_source_has_changed_and_a_pipeline_mak
     for pipeline in transformations:
         transform = pipeline.transformation()
         assert isinstance(pipeline.schedule, TableSchedule), pipeline.name
-        assert pipeline.schedule.tables == (transform.source,)
-        assert {transform.source, *transform.pinned_tables} <= made
+        assert pipeline.schedule.tables == transform.tables
+        assert {*transform.tables, *transform.pinned_tables} <= made
 
 
 def test_the_committed_schema_is_the_models() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from include.config.transform import Transform, Window
+from include.config.transform import Transform
+from include.config.windows import Window
 from include.transform.commits import Commit
 from include.transform.ranges import cut
 
