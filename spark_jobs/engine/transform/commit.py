@@ -1,10 +1,11 @@
 """How a micro-batch enters the target: one commit that carries the batch's number and its figures."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from include.config.errors import TableLocked
@@ -12,6 +13,7 @@ from include.config.pipeline import Pipeline
 from include.config.settings import Settings, spark_uri
 from include.ledger.tables import open_table
 from include.ledger.target import app_id, committed_batch
+from include.transform.local_merge import Identity, LocalMerge
 from include.transform.outcomes import BatchFigures, Note
 from include.transform.ranges import PlannedRange
 
@@ -45,6 +47,26 @@ class Target:
     def exists(self) -> bool:
         """False before the first commit."""
         return open_table(self.settings.table_root(self.name)) is not None
+
+    def merged_locally(self, keys: Collection[str]) -> LocalMerge | None:
+        """The table for merges by delta-rs; None where they are Delta-Spark's work."""
+        return LocalMerge.open(self.settings.table_root(self.name), keys)
+
+    def merge_locally(
+        self,
+        into: LocalMerge,
+        rows: pa.Table,
+        identity: Identity,
+        planned: PlannedRange,
+        figures: BatchFigures,
+        gone: str = "",
+    ) -> None:
+        """Commit rows by delta-rs; see LocalMerge.commit.
+
+        Raises:
+            TableLocked: another process committed to the table meanwhile.
+        """
+        into.commit(rows, identity, self.note(planned, figures), (app_id(self.pipeline.name), planned.batch), gone)
 
     def note(self, planned: PlannedRange, figures: BatchFigures) -> str:
         """The text that the commit carries."""

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from include.transform.local_merge import Span, Spans
 from spark_jobs.engine.transform.states import END, ROWS, START
 
 MOST_PARTS = 100
+_DAY = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +39,14 @@ class Facts:
         """The SQL condition that lets Delta pass over the files of other times."""
         return _any(f"{alias}.{START} BETWEEN {moment(part.first)} AND {moment(part.last)}" for part in self.parts)
 
+    def spans(self) -> Spans:
+        """The times of these windows, by their starts."""
+        return Spans(START, START, [Span(part.first, part.last) for part in self.parts])
+
+    def touching_spans(self) -> Spans:
+        """The times of windows that may touch one of these."""
+        return Spans(START, END, [Span(part.first, part.end) for part in self.parts])
+
     def touching(self, alias: str) -> str:
         """The SQL condition of windows that may touch one of these."""
         return _any(
@@ -58,6 +70,21 @@ def facts_of(states: DataFrame) -> Facts:
     )
     parts = sorted((Part(row["first"], row["last"], row["end"]) for row in rows), key=lambda part: part.first)
     return Facts(sum(row["states"] for row in rows), sum(row["rows"] for row in rows), few(parts, MOST_PARTS))
+
+
+def facts_of_arrow(states: pa.Table) -> Facts:
+    """The same of window rows in memory."""
+    micros = {name: states[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for name in (START, END)}
+    days = pc.floor(pc.divide(pc.cast(micros[START], pa.float64()), float(_DAY)))
+    table = pa.table({"day": days, "first": micros[START], "end": micros[END], "rows": states[ROWS]})
+    found = table.group_by("day").aggregate(
+        [("first", "min"), ("first", "max"), ("end", "max"), ("rows", "sum"), ("rows", "count")]
+    )
+    rows = found.to_pylist()
+    parts = sorted(
+        (Part(row["first_min"], row["first_max"], row["end_max"]) for row in rows), key=lambda part: part.first
+    )
+    return Facts(states.num_rows, sum(row["rows_sum"] for row in rows), few(parts, MOST_PARTS))
 
 
 def few(parts: Sequence[Part], most: int) -> tuple[Part, ...]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from include.algebra.measures import quoted
 from include.config.errors import ConfigError
 from include.config.windows import Window
 from include.ledger.state_files import read_document, write_document
+from include.transform.local_merge import Identity, LocalMerge, Spans
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
@@ -27,6 +29,7 @@ class WindowTable:
     target: Target
     states: States
     planned: PlannedRange
+    local: LocalMerge | None = None  # where the rows to be merged are few enough for the driver
 
     def refuse_other_definition(self, window: Window) -> None:
         """Stop where the table was made by another window step: its states mean something else.
@@ -56,6 +59,10 @@ class WindowTable:
 
     def merge(self, partial: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """Window rows of the same window and keys become one, by the algebra of their measures."""
+        spans = facts.spans()
+        if self.local is not None and (standing := self._standing(self.local, spans)) is not None:
+            self._commit(self.local, self.states.merged(partial, standing), spans, figures)
+            return
         same = f"t.{START} = s.{START}{same_keys(self.states.keys)} AND {facts.starts('t')}"
         builder = (
             self._table()
@@ -68,7 +75,9 @@ class WindowTable:
 
     def merge_sessions(self, partial: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """Sessions that touch become one; those that it absorbed go."""
-        t = self._table().toDF().alias("t").where(facts.touching("t"))
+        spans = facts.touching_spans()
+        local = None if self.local is None else self._standing(self.local, spans)
+        t = (self._table().toDF().where(facts.touching("t")) if local is None else local).alias("t")
         near = F.expr(f"t.{START} <= s.{END} AND t.{END} >= s.{START}{same_keys(self.states.keys)}")
         touched = t.join(partial.select(START, END, *map(quoted, self.states.keys)).alias("s"), near, "left_semi")
         standing = touched.withColumns({ROWS: F.lit(0).cast("bigint"), OLD: F.col(START)})
@@ -77,7 +86,10 @@ class WindowTable:
             kept = joined.withColumn(GONE, F.lit(False)).drop(OLD, ROWS)
             absorbed = joined.withColumn(OLD, F.explode(OLD)).where(F.col(OLD) != F.col(START))
             gone = absorbed.withColumns({START: F.col(OLD), GONE: F.lit(True)}).drop(OLD, ROWS)
-            self._put(kept.unionByName(gone), facts.touching("t"), figures)
+            if self.local is not None and local is not None:
+                self._commit(self.local, kept.unionByName(gone), spans, figures, GONE)
+            else:
+                self._put(kept.unionByName(gone), facts.touching("t"), figures)
 
     def replace(self, now: DataFrame, affected: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """The affected windows as they are now; those without a row any more go."""
@@ -114,6 +126,20 @@ class WindowTable:
             )
             with self.target.as_transaction(self.planned, figures):
                 builder.execute()
+
+    def _standing(self, local: LocalMerge, spans: Spans) -> DataFrame | None:
+        """The rows of the files that may hold windows of these times; None where they are too many bytes."""
+        files = local.files(spans)
+        if files is None:
+            return None
+        schema = StructType.fromJson(local.schema)
+        if not files:
+            return self.target.spark.createDataFrame([], schema)
+        return self.target.spark.read.schema(schema).parquet(*files)
+
+    def _commit(self, local: LocalMerge, rows: DataFrame, spans: Spans, figures: BatchFigures, gone: str = "") -> None:
+        identity = Identity((START,), self.states.keys, spans)
+        self.target.merge_locally(local, rows.toArrow(), identity, self.planned, figures, gone)
 
     def _table(self) -> DeltaTable:
         return DeltaTable.forPath(self.target.spark, self.target.location).alias("t")

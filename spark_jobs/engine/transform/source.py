@@ -1,7 +1,10 @@
 """The rows of a planned micro-batch: what a range of the source's versions brought, or its first snapshot."""
 
+import json
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from include.config.errors import DataRefused
 from include.config.settings import Settings, spark_uri
@@ -39,6 +42,8 @@ class TableSource:
             return self.as_of(planned).where(F.lit(False))
         if not planned.versions.feed:
             return self._of_files(planned)
+        if planned.versions.kind == "appends" and (plain := self._plain_files(planned)) is not None:
+            return plain
         return self.feed(planned).where(F.col(CHANGE_TYPE) == "insert").drop(*FEED_COLUMNS)
 
     def feed(self, planned: PlannedRange) -> DataFrame:
@@ -76,6 +81,23 @@ class TableSource:
                 f"{self._name} is not the table that batch {planned.batch} was planned of: made anew, or gone.",
                 remedy=f"Restore {self._location}, or start over: another name and another table for this pipeline.",
             )
+
+    def _plain_files(self, planned: PlannedRange) -> DataFrame | None:
+        """The rows of the files that appends added: what the feed says of them, without Delta's planning of it.
+
+        None where the rows of a file are not all that is in it, or not as they are in it.
+        """
+        self._refuse_other_table(planned)
+        table = open_table(self._location, planned.versions.last)
+        if table is None or "typeWidening" in {*(table.protocol().reader_features or ())}:
+            return None
+        paths = added_files(self._location, planned.versions.first, planned.versions.last)
+        if paths is None:
+            return None
+        schema = StructType.fromJson(json.loads(table.schema().to_json()))
+        if not paths:
+            return self._spark.createDataFrame([], schema)
+        return self._spark.read.schema(schema).parquet(*(spark_uri(path) for path in paths))
 
     def _of_files(self, planned: PlannedRange) -> DataFrame:
         """The rows of the data files that appends added, for tables that never had a change feed."""

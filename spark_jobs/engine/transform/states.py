@@ -68,7 +68,7 @@ class States:
         return self._shown(grouped, OLD)
 
     def updates(self) -> dict[str, str]:
-        """What MERGE sets where the target (t) has a row of the window and keys of the micro-batch's (s)."""
+        """What MERGE sets, by column, where the target (t) has the window and keys of the micro-batch's row (s)."""
         merged = {
             (item.name, field.name): field.merge(item.column(field, "t"), item.column(field, "s"))
             for item, field in self._fields()
@@ -84,6 +84,19 @@ class States:
         if parts:
             updates[STATE] = f"named_struct({', '.join(parts)})"
         return updates
+
+    def merged(self, rows: DataFrame, standing: DataFrame) -> DataFrame:
+        """Window rows, each as one with the standing row of the same window and keys, where there is one."""
+        same = F.expr(f"t.{START} = s.{START}{same_keys(self.keys)}")
+        kinds = {field.name: field.dataType for field in standing.schema}
+        updates = self.updates()
+        columns = []
+        for name in self.columns:
+            column = F.col(f"s.{quoted(name)}")
+            if (text := updates.get(STATE if name == STATE else quoted(name))) is not None:
+                column = F.when(F.col(f"t.{START}").isNull(), column).otherwise(F.expr(text).cast(kinds[name]))
+            columns.append(column.cast(kinds[name]).alias(name))
+        return rows.alias("s").join(standing.alias("t"), same, "left").select(*columns)
 
     def _fields(self) -> Iterator[tuple[Measure, Field]]:
         return ((item, field) for item in self.measures for field in item.fields)

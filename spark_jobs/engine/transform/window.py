@@ -7,17 +7,21 @@ Where rows of the source went or were updated, the windows they are in are compu
 the end of the range, and put in the place of the old ones.
 """
 
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.algebra.measures import TIME, quoted
 from include.config.windows import Window
+from include.transform.local_merge import LocalMerge
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
-from spark_jobs.engine.transform.facts import Facts, facts_of, moment
+from spark_jobs.engine.transform.facts import Facts, facts_of, facts_of_arrow, moment
 from spark_jobs.engine.transform.late import LateRows
 from spark_jobs.engine.transform.merge import WindowTable
 from spark_jobs.engine.transform.problems import changed
@@ -25,6 +29,9 @@ from spark_jobs.engine.transform.source import FEED_COLUMNS
 from spark_jobs.engine.transform.sources import Source
 from spark_jobs.engine.transform.states import END, START, States, persisted, with_time
 from spark_jobs.engine.transform.steps import RowSteps
+
+# Rows of a micro-batch, in each of their windows, up to which the driver's memory takes what comes of them.
+MOST_ROWS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class WindowSink:
     steps: RowSteps
     target: Target
     window: Window
+    known: dict[str, States] = field(default_factory=dict)
 
     def write(self, planned: PlannedRange) -> None:
         """One commit of the target; rows without a time, and late ones that are diverted, are written before it."""
@@ -43,12 +51,13 @@ class WindowSink:
             self._refuse_what_cannot_follow(planned)
         rows = self._rows(self.source.added(planned), planned)
         late = LateRows(self.target, self.window, planned)
-        states = States(self.window, rows)
-        table = WindowTable(self.target, states, planned)
+        states = self._states(rows)
+        local = None if changes else self._local(planned)
+        table = WindowTable(self.target, states, planned, local)
         table.refuse_other_definition(self.window)
         seen = Observation()
-        with persisted(states.of_rows(late.in_time(rows.observe(seen, *late.counts())))) as partial:
-            facts = facts_of(partial)
+        windows = states.of_rows(late.in_time(rows.observe(seen, *late.counts())))
+        with self._computed(windows, local) as (partial, facts):
             # Where Spark sees that there are no rows it leaves out the observation, too.
             counts = seen.get if facts.states else rows.agg(*late.counts()).collect()[0].asDict()
             figures = replace(late.write(rows, counts, facts.rows), rows_quarantined=self.steps.rows_refused)
@@ -60,6 +69,32 @@ class WindowSink:
                 table.merge_sessions(partial, facts, figures)
             else:
                 table.merge(partial, facts, figures)
+
+    def _states(self, rows: DataFrame) -> States:
+        """The window step over rows like these: analysed once for all micro-batches."""
+        shape = rows.schema.json()
+        if shape not in self.known:
+            self.known[shape] = States(self.window, rows)
+        return self.known[shape]
+
+    def _local(self, planned: PlannedRange) -> LocalMerge | None:
+        """The target as delta-rs merges into it, where the micro-batch is small enough for the driver's memory."""
+        rows, windows = planned.versions.rows, 1
+        if self.window.size is not None and self.window.slide is not None:
+            windows = math.ceil(self.window.size / self.window.slide)
+        if rows is None or rows * windows > MOST_ROWS:
+            return None
+        return self.target.merged_locally((START, *self.window.keys))
+
+    @contextmanager
+    def _computed(self, partial: DataFrame, local: LocalMerge | None) -> Iterator[tuple[DataFrame, Facts]]:
+        """The window rows, computed once, and what is known of them."""
+        if local is None:
+            with persisted(partial) as kept:
+                yield kept, facts_of(kept)
+            return
+        found = partial.toArrow()
+        yield self.target.spark.createDataFrame(found, partial.schema), facts_of_arrow(found)
 
     def _rows(self, frame: DataFrame, planned: PlannedRange, *, again: bool = False) -> DataFrame:
         return with_time(self.window, self.steps.apply(frame, planned, again=again))
