@@ -54,7 +54,7 @@ def read_commits(location: str, first: int, last: int) -> Iterator[Commit]:
         StorageError: the log cannot be read.
     """
     for version in range(first, last + 1):
-        yield parse_commit(version, _log_entry(location, version))
+        yield parse_commit(version, log_entry(location, version))
 
 
 def parse_commit(version: int, text: str) -> Commit:
@@ -86,7 +86,13 @@ def _records(add: Mapping[str, Any]) -> int | None:
     return None if count is None else int(count)
 
 
-def _log_entry(location: str, version: int) -> str:
+def log_entry(location: str, version: int) -> str:
+    """The text of a version's entry in the log.
+
+    Raises:
+        HistoryLost: it is gone.
+        StorageError: it cannot be read.
+    """
     name = f"{version:020d}.json"
     try:
         return _remote(location, name) if is_remote(location) else Path(location, "_delta_log", name).read_text()
@@ -115,7 +121,7 @@ def added_files(location: str, first: int, last: int) -> list[str] | None:
     """
     paths = []
     for version in range(first, last + 1):
-        for line in _log_entry(location, version).splitlines():
+        for line in log_entry(location, version).splitlines():
             action = json.loads(line) if line.strip() else {}
             if _maps_columns(action.get("metaData", {})):
                 return None

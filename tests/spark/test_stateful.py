@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
 from include.config.errors import ConfigError
+from include.transform import inputs
 from tests.spark.transforming import Lake
 
 SCHEMA = pa.schema([("at", pa.timestamp("us", "UTC")), ("k", pa.string()), ("v", pa.int64())])
@@ -73,14 +74,17 @@ TROUBLES: dict[str, tuple[Trouble | None, ...]] = {
     "none": (None,),
     "lost checkpoints": (lose_checkpoint,),
     "lost commits": (lose_last_commit,),
-    "one, then the other": (lose_last_commit, lose_checkpoint),
+    "one, then the other": (lose_last_commit, lose_checkpoint, lose_checkpoint),
 }
 
 
 @pytest.mark.parametrize(
     "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in [*TROUBLES][:3]), [*TROUBLES][3]]
 )
-def test_windows_of_what_cannot_be_merged_hold_each_row_once(lake: Lake, kind: str) -> None:
+def test_windows_of_what_cannot_be_merged_hold_each_row_once(
+    lake: Lake, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "LEAST_PRUNED", 1)
     lake.configure([{"filter": "v < 100"}, MODE])
     late, loaded = [], []
     for number, batch in enumerate(BATCHES):
@@ -92,6 +96,10 @@ def test_windows_of_what_cannot_be_merged_hold_each_row_once(lake: Lake, kind: s
         if trouble is not None and number != EMPTY:  # which has no micro-batch
             trouble(lake.home)
     assert (loaded, late) == ([4, 3, 3, 0, 2], [0, 1, 2, 0, 0])
+    # The rows of windows that are final have left the input: those of the first batch.
+    staged = lake.table(f"{lake.home}/state/p/input")
+    assert sorted(staged.to_pyarrow_table()["__sluice_batch"].unique().to_pylist()) == [2, 3, 5]
+    assert len([*(lake.home / "state" / "p" / "input").glob("*.parquet")]) == 3
     found = lake.rows("window_start", "usual", "n")
     minutes = [(row["window_start"] - NOON).seconds // 60 for row in found]
     assert [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from include.config.errors import ConfigError
 from include.config.settings import is_remote
+from include.ledger.state_files import read_document, write_document
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +31,36 @@ class Checkpoint:
         """True where a stream has begun with it."""
         return Path(self.location, "offsets").is_dir()
 
-    def done(self, known: int) -> range:
-        """The micro-batches that Spark calls done, of the `known` ones."""
+    def done(self, known: int) -> int | None:
+        """Which of the `known` files of the input is the newest that Spark calls done; None where none is."""
         names = (entry.name for entry in Path(self.location, "commits").glob("*"))
-        newest = max((int(name) for name in names if name.isdigit()), default=-1)
-        if newest >= known:
-            self.move_aside(f"it has micro-batch {newest}, and the input ends at {known - 1}")
-            return range(0)
-        return range(newest + 1)
+        newest = max((int(name) for name in names if name.isdigit()), default=None)
+        if newest is None:
+            return None
+        file = newest + self._skipped()
+        if file >= known:
+            self.move_aside(f"it has file {file} of the input, which ends at {known - 1}")
+            return None
+        return file
+
+    def begun_after(self, pruned: int) -> int:
+        """How many files of the input were gone when its first micro-batch was made; `pruned` are gone now.
+
+        Written before Spark begins: its n-th micro-batch is the n-th file after those, for as long as it lasts.
+        """
+        if self.exists:
+            return self._skipped()
+        Path(self.location).mkdir(parents=True, exist_ok=True)
+        write_document(str(self._begin), {"skipped": pruned})
+        return pruned
+
+    def _skipped(self) -> int:
+        found = read_document(str(self._begin))  # a checkpoint of an earlier version of Sluice began at the first file
+        return 0 if found is None else int(found["skipped"])
+
+    @property
+    def _begin(self) -> Path:
+        return Path(self.location, "sluice_begin.json")
 
     def move_aside(self, why: str) -> None:
         """Rename it, so that a person can look at it; the state is made again."""

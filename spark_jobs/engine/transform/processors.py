@@ -53,7 +53,7 @@ def window_state(window: Window) -> Stateful:
         return grouped.select(*bounds, *keys_sql(window.keys), *map(quoted, window.measures))
 
     identity = () if window.output_mode == "append" else (START, *window.keys)
-    return Stateful(window, TIME, build, identity)
+    return Stateful(window, TIME, build, identity, window.gap if window.size is None else window.size)
 
 
 def function_state(step: StatefulFunction) -> Stateful:

@@ -13,6 +13,10 @@ killed. Each is one commit of the target with the number of the planned batch.
 | the target was put back | a checkpoint that is ahead of it | the checkpoint is moved aside, the state made again |
 
 Spark's watermark is the same as that of the late table, so Spark leaves out nothing; that it did not is checked.
+
+Of windows, files whose rows are all of windows that were final in a committed batch are taken out of the input: no
+state has them any more, and a state that is made again does without them. What a function of the user's keeps is not
+known, so its input stays.
 """
 
 import logging
@@ -30,21 +34,20 @@ from include.algebra.measures import TIME, quoted
 from include.config.errors import Defect
 from include.config.settings import spark_uri
 from include.ledger.target import app_id, committed_batch
-from include.transform.commits import read_commits
+from include.transform.inputs import BATCH, Inputs
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.checkpoint import Checkpoint
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.keyed import GONE, KeyedTable
 from spark_jobs.engine.transform.late import Lateness, LateRows
-from spark_jobs.engine.transform.problems import changed
+from spark_jobs.engine.transform.problems import changed, file_is_gone
 from spark_jobs.engine.transform.sources import Source
 from spark_jobs.engine.transform.states import persisted, with_time
 from spark_jobs.engine.transform.steps import RowSteps
 
 log = logging.getLogger(__name__)
 
-INPUT_BATCH = "__sluice_batch"
 CONF = {
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -63,13 +66,15 @@ _NO_STATE = "CANNOT_LOAD_STATE_STORE"
 class Stateful:
     """What the state computes: `build` makes the result of the rows in time, whose watermark is on the column `time`.
 
-    `identity` tells the rows of the result apart in update mode; in append mode it is empty.
+    `identity` tells the rows of the result apart in update mode; in append mode it is empty. `reach` is how many
+    seconds after its row a window may end; None where that is not known.
     """
 
     lateness: Lateness
     time: str
     build: Callable[[DataFrame], DataFrame]
     identity: Sequence[str]
+    reach: float | None = None
 
     @property
     def mode(self) -> str:
@@ -98,13 +103,27 @@ class StatefulSink:
         rows = with_time(self.stateful.lateness, self.steps.apply(self.source.added(planned), planned))
         figures = self._split(rows, planned)
         checkpoint = Checkpoint(self.target.settings.state_root(self.target.pipeline.name, "checkpoint"))
-        inputs = self._inputs()
-        if any(inputs[epoch] > self._committed for epoch in checkpoint.done(len(inputs))):
+        inputs = Inputs.of(self.target.settings, self.target.pipeline.name)
+        done = checkpoint.done(len(inputs.staged))
+        if done is not None and inputs.staged[done].batch > self._committed:
             checkpoint.move_aside("the target does not hold all of its batches")
-        if inputs and inputs[-1] == planned.batch:
+        if inputs.last == planned.batch:
             self._stream_or_again(planned, figures, inputs, checkpoint)
         if self._committed < planned.batch:
             self._nothing(planned, figures)
+        self._prune(inputs, planned)
+
+    def _prune(self, inputs: Inputs, planned: PlannedRange) -> None:
+        """Take the rows of final windows out of the input."""
+        late = LateRows(self.target, self.stateful.lateness, planned)
+        if self.stateful.reach is None or late.watermark is None:
+            return
+        apart = self.stateful.lateness.type == "session"
+        # Spark's watermark is cut to milliseconds.
+        reach, watermark = round(self.stateful.reach * 1_000_000), late.watermark - 1000
+        pruned = inputs.prune(watermark, reach, apart=apart, committed=planned.batch)
+        if pruned:
+            log.info("batch %d: %d files of the state's input are not needed any more", planned.batch, pruned)
 
     # ---- the input
 
@@ -128,23 +147,14 @@ class StatefulSink:
     def _make_input(self, rows: DataFrame) -> None:
         """An empty table as version 0. Its log is kept: a lost checkpoint is made again from all of it."""
         builder = DeltaTable.createIfNotExists(self.target.spark).location(spark_uri(self._input))
-        shape = rows.withColumn(INPUT_BATCH, F.lit(0).cast("bigint")).schema
-        builder.addColumns(shape).property("delta.logRetentionDuration", "interval 10000 days").execute()
+        shape = rows.withColumn(BATCH, F.lit(0).cast("bigint")).schema
+        builder = builder.addColumns(shape).property("delta.logRetentionDuration", "interval 10000 days")
+        builder.property("delta.enableChangeDataFeed", "false").execute()
 
     def _stage(self, rows: DataFrame, planned: PlannedRange) -> None:
-        writer = rows.withColumn(INPUT_BATCH, F.lit(planned.batch).cast("bigint")).coalesce(1).write.format("delta")
+        writer = rows.withColumn(BATCH, F.lit(planned.batch).cast("bigint")).coalesce(1).write.format("delta")
         writer = writer.mode("append").option("mergeSchema", "true").option("txnVersion", planned.batch)
         writer.option("txnAppId", f"{app_id(self.target.pipeline.name)}:input").save(spark_uri(self._input))
-
-    def _inputs(self) -> list[int]:
-        """The planned batch of each file of the input, in the order of the stream's micro-batches."""
-        table = self.target.spark.read.format("delta").load(spark_uri(self._input))
-        batches = sorted(row[0] for row in table.select(INPUT_BATCH).distinct().collect())
-        newest = DeltaTable.forPath(self.target.spark, spark_uri(self._input)).history(1).collect()[0]["version"]
-        files = sum(commit.files for commit in read_commits(self._input, 0, newest))
-        if files != len(batches):
-            raise Defect(f"{self._input} has {files} files for {len(batches)} batches.", remedy="Please report this.")
-        return batches
 
     # ---- the stream
 
@@ -153,14 +163,15 @@ class StatefulSink:
         return committed_batch(self.target.settings, self.target.name, app_id(self.target.pipeline.name))
 
     def _stream_or_again(
-        self, planned: PlannedRange, figures: BatchFigures, inputs: list[int], checkpoint: Checkpoint
+        self, planned: PlannedRange, figures: BatchFigures, inputs: Inputs, checkpoint: Checkpoint
     ) -> None:
         """Go on from the checkpoint; where Spark cannot read it (a file is gone, or empty), make the state again."""
         known, entered = checkpoint.exists, list[int]()
         try:
             self._stream(planned, figures, inputs, checkpoint, entered)
         except (PySparkException, Py4JJavaError) as error:
-            if not known or (entered and _NO_STATE not in str(error)) or self._committed >= planned.batch:
+            lost = _NO_STATE in str(error) or file_is_gone(error)
+            if not known or (entered and not lost) or self._committed >= planned.batch:
                 raise
             checkpoint.move_aside(str(error).strip().splitlines()[0][:300])
             self._stream(planned, figures, inputs, checkpoint, [])
@@ -169,25 +180,27 @@ class StatefulSink:
         self,
         planned: PlannedRange,
         figures: BatchFigures,
-        inputs: list[int],
+        inputs: Inputs,
         checkpoint: Checkpoint,
         entered: list[int],
     ) -> None:
         """Do all micro-batches that the checkpoint does not call done; only the planned one is new to the target."""
-        spark = self.target.spark
+        spark, skipped = self.target.spark, checkpoint.begun_after(inputs.pruned)
         for key, value in CONF.items():
             spark.conf.set(key, value)
 
         def enter(frame: DataFrame, epoch: int) -> None:
             entered.append(epoch)
-            if inputs[epoch] <= self._committed:
+            batch = inputs.staged[skipped + epoch].batch
+            if batch <= self._committed:
                 frame.write.format("noop").mode("overwrite").save()  # the state needs it, the target has it
-            elif inputs[epoch] == planned.batch:
+            elif batch == planned.batch:
                 self._enter(frame, planned, figures)
             else:
-                raise Defect(f"Micro-batch {epoch} is batch {inputs[epoch]}, not {planned.batch}.")
+                raise Defect(f"Micro-batch {epoch} is batch {batch}, not {planned.batch}.")
 
-        rows = spark.readStream.format("delta").option("startingVersion", "0").option("maxFilesPerTrigger", "1")
+        rows = spark.readStream.format("delta").option("maxFilesPerTrigger", "1").option("ignoreDeletes", "true")
+        rows = rows.option("startingVersion", str(inputs.first_version(skipped)))
         result = self.stateful.build(self._watermarked(rows.load(spark_uri(self._input))))
         started = result.writeStream.outputMode(self.stateful.mode).foreachBatch(enter)
         started = started.option("checkpointLocation", spark_uri(checkpoint.location)).trigger(availableNow=True)
@@ -201,7 +214,7 @@ class StatefulSink:
         after = self.stateful.lateness.late
         if after is None:
             raise Defect("A state without a watermark.", remedy="Please report this.")
-        rows = rows.drop(INPUT_BATCH) if self.stateful.time == TIME else rows.drop(INPUT_BATCH, TIME)
+        rows = rows.drop(BATCH) if self.stateful.time == TIME else rows.drop(BATCH, TIME)
         return rows.withWatermark(self.stateful.time, f"{round(after.after * 1_000_000)} microseconds")
 
     def _enter(self, frame: DataFrame, planned: PlannedRange, figures: BatchFigures) -> None:
