@@ -112,7 +112,7 @@ class Chain:
         """A run, and the trouble that it meets."""
         state, target = self.home / "state" / pipeline.name, Path(self.settings.table_root(pipeline.targets[0]))
         before = self.home / "before"
-        read = None if pipeline.transform is None else self.settings.table_root(pipeline.transform.source)
+        read = None if pipeline.transform is None else self.settings.table_root(pipeline.transform.tables[0])
         source = DeltaTable(read) if read is not None and DeltaTable.is_deltatable(read) else None
         if trouble in ("optimize", "vacuum") and source is not None:
             source.optimize.compact()
