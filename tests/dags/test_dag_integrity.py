@@ -102,7 +102,7 @@ def test_the_page_tells_the_source_and_the_table(dag: DAG, pipeline: Pipeline) -
     settings = load_settings()
     sources = {
         "ingest": lambda: [settings.source_root(pipeline.ingestion().source)],
-        "transform": lambda: [pipeline.transformation().source],
+        "transform": lambda: list(pipeline.transformation().tables),
         "copy_into": lambda: [statement.source for statement in pipeline.statements()],
         "cache": lambda: [pipeline.caching().table],
     }[pipeline.section]()

@@ -119,7 +119,7 @@ def test_command_refuses_a_share_that_is_none_and_a_folder_elsewhere(
 
 
 def test_examples_are_found() -> None:
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
