@@ -15,6 +15,7 @@ from include.probe.delimited import (
     non_blank,
     split,
 )
+from include.probe.plain_rows import plain_rows
 from include.probe.records import BadRecord
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import write_spool
@@ -75,33 +76,49 @@ def _clean(task: ProbeTask, dialect: Dialect) -> FileReport | None:
     if pattern is None:
         return None
     for block in whole_lines(blocks(task.planned)):
-        lines = non_blank(block.splitlines(), comment)
-        if not lines:
-            continue
-        first = not header
-        if first:
+        rest = block
+        if not header:
+            lines = non_blank(block.splitlines(), comment)
+            if not lines:
+                continue
             header_line = lines[0]
             if not grammar.record.fullmatch(header_line.decode(dialect.encoding, "surrogateescape")):
                 return None
             header = _header(header_line.decode(dialect.encoding, "surrogateescape"), grammar, task)
-        repeated = dialect.has_header and header_line in (lines[1:] if first else lines)
-        if repeated or not _is_clean(block, pattern, dialect):
+            if dialect.has_header:
+                rest = block[block.index(header_line) + len(header_line) :].lstrip(b"\r\n")
+        found = _count(rest, pattern, dialect, header_line if dialect.has_header else b"")
+        if found is None:
             return None
-        records += len(lines)
+        records += found
     shape = header if dialect.has_header else _positions(len(header))
-    return FileReport(task.path, "ok", "", max(records - dialect.has_header, 0), shape=shape, options=_options(dialect))
+    return FileReport(task.path, "ok", "", records, shape=shape, options=_options(dialect))
 
 
-def _is_clean(block: bytes, pattern: re.Pattern[bytes], dialect: Dialect) -> bool:
-    if b"\0" in block:
-        return False
-    if not block.isascii():
-        try:
-            block.decode(dialect.encoding)
-        except UnicodeDecodeError:
-            return False
+def _count(block: bytes, pattern: re.Pattern[bytes], dialect: Dialect, header: bytes) -> int | None:
+    """The number of records in a block of whole lines, None where one has to be looked at by itself."""
+    if not block:
+        return 0
+    if b"\0" in block or not _is_text(block, dialect):
+        return None
+    rows = plain_rows(block, dialect, header)
+    if rows is not None:
+        return rows
+    lines = non_blank(block.splitlines(), dialect.comment.encode(dialect.encoding))
+    if header and header in lines:
+        return None
     quoted = dialect.quote and dialect.quote.encode(dialect.encoding) in block
-    return not quoted or pattern.match(block) is not None
+    return len(lines) if not quoted or pattern.match(block) else None
+
+
+def _is_text(block: bytes, dialect: Dialect) -> bool:
+    if block.isascii():
+        return True
+    try:
+        block.decode(dialect.encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _options(dialect: Dialect) -> dict[str, str]:

@@ -10,14 +10,15 @@ decoded again line by line.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from include.config.field_metadata import PARTITION, SOURCE_NAME
+from include.probe.complete_rows import ESCAPED_NUL, complete_rows, keys_in_text
 from include.probe.streams import MAX_RECORD
 
 JsonType = Any  # Spark's schema as JSON: a type name, or a mapping for struct, array and map
@@ -25,11 +26,10 @@ Spec = Mapping[str, "Spec | None"]  # key -> what to check below it; None = any 
 
 # An empty key or object: no schema can be inferred for them.
 EMPTY_KEY, EMPTY_OBJECT = b'"":', re.compile(rb"\{\s*\}")
-QUOTE, COLON, SPACE, TAB = b'": \t'
 KEPT_OF_LONG = 1 << 16  # bytes of a line that is too long which the quarantine keeps
 BLANK = b" \t\r\n"  # a line of these alone is no record; of other white space it is one that is no JSON
-ESCAPED_NUL = b"\\u0000"
 _NESTED = (dict, list)
+GIVE_UP = 4  # blocks that were not complete, after which no other one is expected to be
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class BadRecord:
 class JsonFindings:
     """What was found in the lines of one file: `unknown` maps a key's dotted path to the first line that has it.
 
-    With `refuses_unknown` a record that has a key which the schema lacks is a bad one instead.
+    With `refuses_unknown` a record that has a key which the schema lacks is a bad one instead. `incomplete`
+    blocks in a row were not as most files' blocks are: see complete_rows.py.
     """
 
     records: int = 0
@@ -53,6 +54,7 @@ class JsonFindings:
     bad: list[BadRecord] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
     refuses_unknown: bool = False
+    incomplete: int = 0
 
 
 def spec_of(schema: JsonType) -> Spec | None:
@@ -85,28 +87,57 @@ def check_block(block: bytes, spec: Spec | None, findings: JsonFindings) -> None
     `unknown` then holds those for which none can be inferred. A line that is longer than any that Spark is given is
     refused; what is kept of it as `raw` is its beginning.
     """
-    lines = block.splitlines()
-    if len(block) > MAX_RECORD and max(map(len, lines)) > MAX_RECORD:
-        _check_each(lines, findings.lines, spec, findings)
-        findings.lines += len(lines)
-        return
-    decode = msgspec.json.decode
-    first_line = findings.lines
+    if spec and findings.incomplete < GIVE_UP and len(block) <= MAX_RECORD:
+        if rows := complete_rows(block, spec):
+            findings.records += rows
+            findings.lines += rows
+            findings.incomplete = 0
+            return
+        findings.incomplete += 1
+    _check_lines(block.splitlines(), block, spec, findings)
+
+
+def _check_lines(lines: list[bytes], block: bytes, spec: Spec | None, findings: JsonFindings) -> None:
+    """Look closely at the lines that stand out, or at all of them where one of the others cannot be told."""
+    numbered = list(enumerate(lines, findings.lines + 1))
     findings.lines += len(lines)
-    try:
-        rows = [decode(line) for line in lines]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        _check_each(lines, first_line, spec, findings)
+    if len(block) > MAX_RECORD and max(map(len, lines)) > MAX_RECORD:
+        _check_each(numbered, spec, findings)
         return
-    strange = ESCAPED_NUL in block or not (_all_objects(rows) and _conserves_keys(block, rows))
-    if strange or not _has_places(rows, block, spec):
-        _check_each(lines, first_line, spec, findings)
+    rows, odd = _decoded(lines, None if spec is None else spec.keys())
+    if odd:
+        block = b"\n".join(line for line, is_odd in zip(lines, odd, strict=True) if not is_odd)
+    if ESCAPED_NUL in block or not (_conserves_keys(block, rows) and _has_places(rows, block, spec)):
+        _check_each(numbered, spec, findings)
         return
     findings.records += len(rows)
+    _check_each(compress(numbered, odd), spec, findings)
 
 
-def _all_objects(rows: Iterable[object]) -> bool:
-    return all(type(row) is dict for row in rows)
+def _decoded(lines: list[bytes], known: Set[str] | None) -> tuple[list[dict[str, Any]], list[bool]]:
+    """The records of lines, and which of the lines stand out: no object, or one with a key that is not `known`.
+
+    The second list is empty where none does.
+    """
+    decode = msgspec.json.decode
+    rows: list[dict[str, Any]] = []
+    odd: list[int] = []
+    for at, line in enumerate(lines):
+        try:
+            row = decode(line)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            odd.append(at)
+            continue
+        if type(row) is dict and (known is None or row.keys() <= known):
+            rows.append(row)
+        else:
+            odd.append(at)
+    if not odd:
+        return rows, []
+    marks = [False] * len(lines)
+    for at in odd:
+        marks[at] = True
+    return rows, marks
 
 
 def _has_places(rows: Iterable[dict[str, Any]], block: bytes, spec: Spec | None) -> bool:
@@ -116,24 +147,17 @@ def _has_places(rows: Iterable[dict[str, Any]], block: bytes, spec: Spec | None)
 
 
 def _keys_known(rows: Iterable[dict[str, Any]], spec: Spec) -> bool:
-    known = spec.keys()
-    if not all(row.keys() <= known for row in rows):
-        return False
+    """Whether all keys below the top level are known."""
     nested = {key: inner for key, inner in spec.items() if inner is not None}
     return not nested or not any(_unknown_keys(row, nested, "", only=nested) for row in rows)
 
 
 def _conserves_keys(block: bytes, rows: list[dict[str, Any]]) -> bool:
     """True only if no object in the block repeats a key. False may be a false alarm (a `":` inside a string)."""
-    data = np.frombuffer(block, np.uint8)
-    colons = data[1:] == COLON
-    before = data[:-1]
-    if np.any(colons & ((before == SPACE) | (before == TAB))):
+    in_text = keys_in_text(block)
+    if in_text < 0:
         return False
-    in_text = int(np.count_nonzero(colons & (before == QUOTE)))
-    if in_text == sum(map(len, rows)):
-        return True
-    return in_text == sum(_count_keys(row) for row in rows)
+    return in_text == sum(map(len, rows)) or in_text == sum(_count_keys(row) for row in rows)
 
 
 def _count_keys(value: object) -> int:
@@ -178,8 +202,8 @@ def _path(prefix: str, key: str) -> str:
     return f"{prefix}.{key}" if prefix else key
 
 
-def _check_each(lines: list[bytes], first_line: int, spec: Spec | None, findings: JsonFindings) -> None:
-    for number, line in enumerate(lines, first_line + 1):
+def _check_each(lines: Iterable[tuple[int, bytes]], spec: Spec | None, findings: JsonFindings) -> None:
+    for number, line in lines:
         if not line.strip(BLANK):
             continue
         findings.records += 1

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.probe import csv_files
+from include.probe.delimited import Dialect, Grammar, non_blank
+from include.probe.plain_rows import plain_rows
 from include.probe.probe import ProbeTask, probe
 from include.probe.report import FileReport
 from include.probe.streams import Planned
@@ -64,6 +66,29 @@ def test_each_record_of_any_bytes_is_either_kept_or_refused(
         assert b"\0" not in kept
         kept.decode()
         assert kept.endswith(b"7,good\n") or report.bad, "a quote that is open may take the last line along"
+
+
+@given(
+    st.lists(st.sampled_from(['"', ",", "\n", "\r\n", "a", "#", "x,y", " ", '""', '"1,2"', '","']), max_size=30).map(
+        "".join
+    )
+)
+@settings(max_examples=400)
+def test_lines_that_are_told_all_at_once_are_records_each(text: str) -> None:
+    dialect, block = Dialect(comment="#", has_header=True), text.encode()
+    rows = plain_rows(block, dialect, b"x,y") if block else None
+    if rows is not None:
+        lines = non_blank(block.splitlines(), b"#")
+        assert rows == len(lines) == len(block.splitlines())
+        assert len(list(csv.reader(io.StringIO(text, newline="")))) == rows
+        assert all(Grammar(dialect).record.fullmatch(line.decode()) for line in lines)
+        assert b"x,y" not in lines
+
+
+def test_machine_written_lines_are_told_all_at_once() -> None:
+    block = b'1,"a, b",2\n"3",,"4"\n'
+    assert plain_rows(block * 3, Dialect(), b"x,y,z") == 6
+    assert plain_rows(block.replace(b"\n", b"\r\n").rstrip(), Dialect(), b"") == 2
 
 
 def test_a_header_that_cannot_be_read_refuses_the_file_with_its_records(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.probe.records import BadRecord, JsonFindings, check_block, spec_of
+from include.probe.complete_rows import complete_rows
+from include.probe.records import BadRecord, JsonFindings, Spec, check_block, spec_of
 
 X = {"name": "x", "type": "long"}
 KNOWN = {
@@ -89,7 +90,7 @@ def unknown(record: dict[str, Any]) -> set[str]:
 def expected(block: bytes) -> tuple[int, list[int], set[str]]:
     count, bad, drift = 0, [], set()
     for number, line in enumerate(block.splitlines(), 1):
-        if not line.strip():
+        if not line.strip(b" \t\r"):
             continue
         count += 1
         try:
@@ -99,9 +100,9 @@ def expected(block: bytes) -> tuple[int, list[int], set[str]]:
     return count, bad, drift
 
 
-def found(block: bytes) -> tuple[int, list[int], set[str]]:
+def found(block: bytes, spec: Spec | None = SPEC) -> tuple[int, list[int], set[str]]:
     findings = JsonFindings()
-    check_block(block, SPEC, findings)
+    check_block(block, spec, findings)
     return findings.records, [bad.record for bad in findings.bad], set(findings.unknown)
 
 
@@ -121,6 +122,45 @@ def test_lines_with_changed_bytes_are_judged_as_the_model_judges_them(
     for at, insert, remove in changes:
         block[at : at + remove] = insert
     assert found(bytes(block)) == expected(bytes(block))
+
+
+FLAT: Spec = {"id": None, "s": None}
+PIECES = [b"", b"\n", b'"id":0,', b"}{", b"{", b"}", b"\r\n", b" ", b'"k":1,', b'"', b"\\u0000", b"\xff"]
+complete = st.fixed_dictionaries({"id": scalars, "s": scalars})
+complete_lines = st.lists(
+    complete.map(lambda row: json.dumps(row, separators=(",", ":"), ensure_ascii=False)), min_size=1, max_size=5
+)
+
+
+@given(
+    complete_lines,
+    st.lists(
+        st.tuples(
+            st.integers(0, 400),
+            st.sampled_from(PIECES),
+            st.integers(0, 9),
+        ),
+        max_size=3,
+    ),
+)  # fmt: skip
+@example(['{"id":1,"s":2}', '{"id":1,"s":2}'], [(14, b"", 1), (7, b"\n", 0)])  # two on a line, one on two
+@example(['{"id":1,"s":2}', '{"id":1,"s":2}'], [(8, b'"id":1', 5)])  # one key twice, another one not
+@example(['{"id":1,"s":{"id":2}}', '{"id":1,"s":2}'], [])
+def test_complete_records_with_changed_bytes_are_judged_as_the_model_judges_them(
+    lines: list[str], changes: list[tuple[int, bytes, int]]
+) -> None:
+    block = bytearray("\n".join(lines).encode())
+    for at, insert, remove in changes:
+        block[at : at + remove] = insert
+    assert found(bytes(block), FLAT) == expected(bytes(block))
+
+
+def test_machine_written_blocks_are_told_without_a_look_at_each_line() -> None:
+    block = b"".join(b'{"id": %d, "s": "a"}\n' % number for number in range(5))
+    assert complete_rows(block, FLAT) == 5
+    assert complete_rows(block.rstrip(), FLAT) == 5
+    assert complete_rows(block + b"\n", FLAT) == 0
+    assert complete_rows(block, {"id": None, "s": {"x": None}}) == 0
 
 
 @pytest.mark.parametrize(
