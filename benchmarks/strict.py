@@ -140,7 +140,7 @@ class Bench:
             [ProbeTask(p.uri, p, case.format, spec, ingest.options.reader, spool=spool) for p in plans]
         )
         files = [BatchFile(plan.uri, 1, plan, report) for plan, report in zip(plans, reports, strict=True)]
-        frame = read_files(self.spark, ingest, self.schema, files)
+        frame = read_files(self.spark, ingest, self.schema, files, fail_fast=True)
         frame.where(~is_misfit(ingest)).write.format("noop").mode("overwrite").save()
 
     def cpu(self, read: Callable[[Case], None], case: Case) -> float:

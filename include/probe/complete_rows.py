@@ -29,13 +29,18 @@ def complete_rows(block: bytes, spec: Mapping[str, object]) -> int:
 
     `spec` holds the keys of the schema; where a key has something to check below it, the answer is 0.
     """
-    if not spec or any(below is not None for below in spec.values()) or b"\r" in block or ESCAPED_NUL in block:
+    if not spec or any(below is not None for below in spec.values()) or b"\r" in block or holds_nul(block):
         return 0
     try:
         rows = len(_decoder(tuple(spec)).decode_lines(block))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return 0
     return rows if _is_a_line_each(block, rows) and keys_in_text(block) == rows * len(spec) else 0
+
+
+def holds_nul(block: bytes) -> bool:
+    """Whether the escape of a NUL character stands in a block. One byte is found five times as fast as six are."""
+    return b"\\" in block and ESCAPED_NUL in block
 
 
 @lru_cache(maxsize=8)

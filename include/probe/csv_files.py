@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from include.probe.delimited import (
     ESCAPED_BYTE,
-    TRIMMED_TEXT,
     Dialect,
     Grammar,
     Record,
     clean_lines,
+    clean_run,
     distinct_names,
     non_blank,
     split,
@@ -25,7 +25,7 @@ from include.probe.values import text_misfit
 MAX_HEADER = 1 << 20  # characters: a longer first line is no header
 MAX_COLUMNS = 20480  # Spark's default of `maxColumns`, above which its parser throws the whole task away
 CHUNK = 4 << 20  # characters of text that are cut into records at a time
-STEP = 1 << 14  # characters of lines that are looked at all at once
+STEP = 1 << 18  # characters of lines that are looked at all at once
 LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be seen
 
 
@@ -152,30 +152,14 @@ def _positions(width: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Clean:
-    """Whole lines that are a record each, or blank."""
+    """Lines that are a record each, with their ends."""
 
     text: str
 
     @property
-    def lines(self) -> list[str]:
-        """The lines without their ends."""
-        return self.text.replace("\r\n", "\n").split("\n")
-
-    @property
     def records(self) -> int:
-        """How many of the lines are not blank."""
-        return sum(1 for line in self.lines if line.strip(TRIMMED_TEXT))
-
-    def is_sure(self, dialect: Dialect, header: Record | None) -> bool:
-        """True only if no record has to be looked at by itself."""
-        if dialect.comment or not dialect.quote or self.text.count("\r") != self.text.count("\r\n"):
-            return False
-        pattern = clean_lines(dialect)
-        if pattern is None or "\0" in self.text or ESCAPED_BYTE.search(self.text):
-            return False
-        if dialect.has_header and header is not None and header.raw in self.lines:
-            return False
-        return dialect.quote not in self.text or pattern.match(self.text.encode(dialect.encoding)) is not None
+        """How many."""
+        return self.text.count("\n")
 
 
 class _Cut:
@@ -240,26 +224,31 @@ class _Cut:
         """The pieces of a window that certainly end in it."""
         done = 0
         while done < len(window) and (at_end or done < CHUNK):
-            before = done
-            for piece, number_after, end in self._pieces(window, done, number):
-                if not at_end and end > CHUNK + LOOKAHEAD // 2:
-                    return
-                done, number = end, number_after
-                yield piece, number, done
-                if self.header is piece or done - before >= STEP:
-                    break  # the header is known now, or the lines that follow may be clean again
-            if done == before:
+            piece, number_after, end = self._piece(window, done, number)
+            if end == done or (not at_end and end > CHUNK + LOOKAHEAD // 2):
                 return
+            done, number = end, number_after
+            yield piece, number, done
 
-    def _pieces(self, window: str, at: int, number: int) -> Iterator[tuple[Record | Clean | None, int, int]]:
-        """Clean lines all at once where the next ones are, else records; each with the next line's number and place."""
-        end = window.rfind("\n", at, at + STEP) + 1
-        clean = Clean(window[at:end])
-        if end and self.shape and clean.is_sure(self._dialect, self.header):
-            yield clean, number + clean.text.count("\n"), end
-            return
+    def _piece(self, window: str, at: int, number: int) -> tuple[Record | Clean | None, int, int]:
+        """Clean lines all at once where the next ones are, else a record; with the next line's number and place."""
         header = self.header.raw if self.header and self._dialect.has_header else None
-        yield from split(window, self._dialect, header, len(self.shape) or None, number, at)
+        pattern = clean_run(self._dialect)
+        if pattern is not None and self.shape and (run := pattern.match(window, at, at + STEP)):
+            text = _before_repeated(run[0], header)
+            if text:
+                clean = Clean(text)
+                return clean, number + clean.records, at + len(text)
+        one = split(window, self._dialect, header, len(self.shape) or None, number, at)
+        return next(one, (None, number, at))
+
+
+def _before_repeated(lines: str, header: str | None) -> str:
+    """The lines before the first one that begins as the header does."""
+    if header is None:
+        return lines
+    found = ("\n" + lines).find("\n" + header)
+    return lines if found < 0 else lines[:found]
 
 
 def _cut(task: ProbeTask, dialect: Dialect) -> FileReport:

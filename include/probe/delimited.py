@@ -113,6 +113,12 @@ class Grammar:
 
 
 @cache
+def grammar_of(dialect: Dialect) -> Grammar:
+    """The patterns of a dialect, made once."""
+    return Grammar(dialect)
+
+
+@cache
 def clean_lines(dialect: Dialect) -> re.Pattern[bytes] | None:
     """Matches, from its start to its end, a block of lines whose quotes are all in order and within their lines.
 
@@ -134,6 +140,27 @@ def clean_lines(dialect: Dialect) -> re.Pattern[bytes] | None:
     return re.compile(rb"(?:%s(?:%s|[\r\n]))*+%s\Z" % (one, sep, one))
 
 
+@cache
+def clean_run(dialect: Dialect) -> re.Pattern[str] | None:
+    """Matches, from where a record begins, the lines that certainly are one record each, as many as there are.
+
+    None for a dialect whose marks are more than a character each; then records are cut one by one.
+    """
+    if len(dialect.sep) != 1:
+        return None
+    sep, quote, escape, comment = map(re.escape, (dialect.sep, dialect.quote, dialect.escape, dialect.comment))
+    odd = "\\r\\n\\0\udc80-\udcff"
+    if not quote:
+        one = f"[^{sep}{odd}]*+"
+    else:
+        if escape in ("", quote):
+            inner = f"(?:[^{quote}{odd}]++|{quote}{quote})*+" if escape else f"[^{quote}{odd}]*+"
+        else:
+            inner = f"(?:[^{quote}{escape}{odd}]++|{escape}[^{odd}])*+"
+        one = f"(?:{quote}{inner}{quote}|[^{quote}{sep}{odd}]*+)"
+    return re.compile(f"(?:(?![\0- {comment}]){one}(?:{sep}{one})*+\r?\n)*+")
+
+
 def split(
     text: str, dialect: Dialect, header: str | None, width: int | None, first_line: int, at: int = 0
 ) -> Iterator[tuple[Record | None, int, int]]:
@@ -142,7 +169,7 @@ def split(
     `header` is the header's raw text, so that its repetition is seen. A record that cannot be read costs its first
     line only: the next line is taken for a record again.
     """
-    grammar, number = Grammar(dialect), first_line
+    grammar, number = grammar_of(dialect), first_line
     while at < len(text):
         line = LINE.match(text, at)
         if line is None or not line[0]:

@@ -7,7 +7,7 @@ in a tenth of a second.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import compress, islice
 
 import msgspec
 
@@ -87,12 +87,12 @@ def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[
     if not refused:
         yield from source
         return
-    number = 0
+    number = 1
     for block in source:
-        for line in block.splitlines(keepends=True):
-            number += 1
-            if number not in refused:
-                yield line
+        lines = block.splitlines(keepends=True)
+        following = number + len(lines)
+        yield from compress(lines, [line not in refused for line in range(number, following)])
+        number = following
 
 
 def _probe_text(task: ProbeTask) -> FileReport:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from include.config.field_metadata import PARTITION, SOURCE_NAME
-from include.probe.complete_rows import ESCAPED_NUL, complete_rows, keys_in_text
+from include.probe.complete_rows import ESCAPED_NUL, complete_rows, holds_nul, keys_in_text
 from include.probe.streams import MAX_RECORD
 
 JsonType = Any  # Spark's schema as JSON: a type name, or a mapping for struct, array and map
@@ -107,7 +107,7 @@ def _check_lines(lines: list[bytes], block: bytes, spec: Spec | None, findings: 
     rows, odd = _decoded(lines, None if spec is None else spec.keys())
     if odd:
         block = b"\n".join(line for line, is_odd in zip(lines, odd, strict=True) if not is_odd)
-    if ESCAPED_NUL in block or not (_conserves_keys(block, rows) and _has_places(rows, block, spec)):
+    if holds_nul(block) or not (_conserves_keys(block, rows) and _has_places(rows, block, spec)):
         _check_each(numbered, spec, findings)
         return
     findings.records += len(rows)

@@ -47,7 +47,7 @@ from spark_jobs.engine.misfits import files_with_misfits, find_misfits, reason_o
 from spark_jobs.engine.own_schemas import without_place
 from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.schemas import SchemaStore, SchemaVersion
-from spark_jobs.engine.target import MISFIT, Target
+from spark_jobs.engine.target import Target, says_misfit
 from spark_jobs.engine.warmup import LogWarmer
 from spark_jobs.engine.watchdog import Watchdog, restart_if_dead
 from spark_jobs.engine.work import Work, decisions, refusals, under_policy
@@ -224,7 +224,7 @@ class BatchLoader:
             TableLocked, or the error itself where no file is its cause.
         """
         text = str(error)
-        if MISFIT in text and not work.tried:
+        if says_misfit(text) and not work.tried:
             return self._with_misfits(work)
         if any(mark in text for mark in LOST_RACE):
             raise TableLocked(
@@ -232,8 +232,7 @@ class BatchLoader:
             ) from error
         if found := UNREADABLE.search(text):
             names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
-            # The message says file:///x where _metadata.file_path says file:/x.
-            if file := names.get(re.sub("^file:/+", "file:/", found["file"])):
+            if file := names.get(re.sub("^file:/+", "file:///", found["file"])):
                 log.warning("%s cannot be read: %s", file.path, _root_cause(text))
                 return work.without(file.path, f"Spark cannot read it: {_root_cause(text)}")
         raise error

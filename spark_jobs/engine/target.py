@@ -26,7 +26,8 @@ from spark_jobs.engine.work import Work
 
 log = logging.getLogger(__name__)
 
-MISFIT = "SLUICE_MISFIT"
+MISFIT = "SLUICE_MISFIT"  # what this module and Spark's own readers say of a record that does not fit
+MALFORMED = "MALFORMED_RECORD_IN_PARSING"
 ENABLED = "delta.enableTypeWidening"
 ORIGIN = "__sluice_origin"
 
@@ -45,7 +46,7 @@ class Target:
         """Commit the batch.
 
         Raises:
-            Py4JJavaError, PySparkException: nothing was committed; MISFIT in the text: a record does not fit.
+            Py4JJavaError, PySparkException: nothing was committed; see `says_misfit` for a record that does not fit.
         """
         batch = work.planned.batch
         if self.ingest.options.schema_evolution_mode == WIDENING:
@@ -119,13 +120,13 @@ class Target:
         )
 
     def _fitting(self, work: Work) -> DataFrame:
-        frame = read_files(self.spark, self.ingest, work.schema.schema, work.full)
+        # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then
+        # are the records looked at one by one.
+        frame = read_files(self.spark, self.ingest, work.schema.schema, work.full, fail_fast=not work.tried)
         misfit = is_misfit(self.ingest)
         if work.tried:
             return frame.where(~misfit)
         checks.refuse_unusable(frame, self.ingest.checks)
-        # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then
-        # are the records looked at one by one.
         stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
         return frame.where(F.when(misfit, stop).otherwise(F.lit(True)))
 
@@ -160,6 +161,11 @@ class Target:
         joined = frame.join(F.broadcast(origin), F.col(FILE) == F.col(ORIGIN), how="left")
         unnamed = F.raise_error(F.concat(F.lit("no planned file is named "), F.col(FILE)))
         return joined.withColumn(SOURCE_FILE, F.coalesce(F.col(SOURCE_FILE), unnamed))
+
+
+def says_misfit(text: str) -> bool:
+    """Whether the error of a commit says that a record does not fit the schema, or fails a check."""
+    return MISFIT in text or MALFORMED in text
 
 
 def _sql_literal(value: str) -> str:

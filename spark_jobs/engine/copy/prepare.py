@@ -154,7 +154,7 @@ class Preparation:
             return self.ruled(self.with_misfits(work, shaped))
         if found := UNREADABLE.search(text):
             names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
-            if file := names.get(re.sub("^file:/+", "file:/", found["file"])):
+            if file := names.get(re.sub("^file:/+", "file:///", found["file"])):
                 log.warning("%s cannot be read", file.path)
                 return self.ruled(work.without(file.path, f"Spark cannot read it: {first_line(text)}"))
         raise told(error) from error

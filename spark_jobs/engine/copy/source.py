@@ -162,7 +162,7 @@ def with_metadata(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFi
     names = [file.uri.rstrip("/").rpartition("/")[2] for file in planned]
     columns = {
         "__sluice_uri": pa.array(spark_names(spark, files), pa.string()),
-        "file_path": pa.array(spark_names(spark, [_itself(file) for file in files]), pa.string()),
+        "file_path": pa.array(map(_metadata_path, spark_names(spark, map(_itself, files))), pa.string()),
         "file_name": pa.array(names, pa.string()),
         "file_size": pa.array([file.size for file in planned], pa.int64()),
         "file_modification_time": pa.array([file.modified_at for file in planned], pa.timestamp("us", "UTC")),
@@ -179,6 +179,11 @@ def with_metadata(spark: SparkSession, frame: DataFrame, files: Sequence[BatchFi
     facts = facts.select("__sluice_uri", F.struct(*fields).alias(METADATA))
     joined = frame.join(F.broadcast(facts), frame[FILE] == facts["__sluice_uri"], how="left")
     return joined.drop("__sluice_uri")
+
+
+def _metadata_path(name: str) -> str:
+    """What `_metadata.file_path` says where `input_file_name()` says `name`."""
+    return name.replace("file:///", "file:/", 1)
 
 
 def _itself(file: BatchFile) -> BatchFile:
