@@ -43,6 +43,7 @@ def spark() -> Iterator[SparkSession]:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.sources.parallelPartitionDiscovery.parallelism", "2")  # VACUUM lists in that many tasks
     )
     for key, value in CONF.items():
         builder = builder.config(key, value)
