@@ -68,8 +68,8 @@ ui: setup ## Airflow's web interface on http://127.0.0.1:8080 (user admin; the p
 ## --- quality ----------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint ## Lint, types, then every test
-	$(VENV)/bin/pytest
+test: lint ## Lint, types, then every test, in two processes
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: faults
 faults: setup ## Kill real runs before and after every commit they make (40 minutes)
