@@ -22,7 +22,7 @@ from include.config.settings import is_remote
 from include.ledger.tables import open_table
 
 # Of the files that a merge reads and writes again.
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 32 * 1024 * 1024
 # Delta-Spark cuts the bounds of times in a file's statistics to milliseconds.
 _SLACK = 1000
 _FEATURES = {"appendOnly", "invariants", "changeDataFeed", "timestampNtz"}

@@ -31,7 +31,7 @@ from spark_jobs.engine.transform.states import END, START, States, persisted, wi
 from spark_jobs.engine.transform.steps import RowSteps
 
 # Rows of a micro-batch, in each of their windows, up to which the driver's memory takes what comes of them.
-MOST_ROWS = 2_000_000
+MOST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
