@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
@@ -161,6 +160,6 @@ def iter_quarantine(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
 def _outcomes(state: TableState, batches: Sequence[int]) -> list[dict[str, Any]]:
     if not batches:
         return []
-    wanted = ds.field("batch").isin(sorted(batches))
+    wanted = f"batch IN ({', '.join(map(str, sorted(batches)))})"
     rows: list[dict[str, Any]] = read_outcomes(state.settings, STATE, where=wanted).to_pylist()
     return sorted(rows, key=lambda row: (row["batch"], row["path"]))

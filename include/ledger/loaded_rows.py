@@ -65,7 +65,9 @@ def _counted_in_files(table: DeltaTable, rescued: str | None, batch: int) -> lis
     for path in _files_of(table, batch):
         there = pq.read_schema(path, filesystem=storage).names
         columns = [name for name in wanted if name in there]  # a file may be older than the rescue column
-        rows = pq.read_table(path, columns=columns, filesystem=storage, partitioning=None)
+        # In this thread: those of Arrow would call into Python, and abort a process that ends meanwhile.
+        here: dict[str, Any] = {"use_threads": False, "pre_buffer": False, "partitioning": None}
+        rows = pq.read_table(path, columns=columns, filesystem=storage, **here)
         rows = rows.filter(pc.equal(rows[BATCH], batch))
         left = rows[rescued] if rescued in columns else pa.nulls(rows.num_rows, pa.string())
         parts.append(pa.table({"path": rows[SOURCE_FILE], "version": rows[SOURCE_VERSION], "left": left}))

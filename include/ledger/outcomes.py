@@ -8,13 +8,13 @@ through `append_once`, so a batch's outcomes stand there once whoever writes the
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 from deltalake import CommitProperties, Transaction, write_deltalake
 
 from include.config.settings import Settings
-from include.ledger.tables import open_table, storage_errors
+from include.ledger.tables import open_table, read, storage_errors
 
 # `rejected`: nothing of the file's COPY INTO statement was loaded.
 OutcomeStatus = Literal["loaded", "quarantined", "superseded", "rejected"]
@@ -135,21 +135,25 @@ def last_outcome_batch(settings: Settings, pipeline: str) -> int:
 
 
 def read_outcomes(
-    settings: Settings, pipeline: str, columns: Sequence[str] | None = None, where: Any = None
+    settings: Settings, pipeline: str, columns: Sequence[str] | None = None, where: str | None = None
 ) -> pa.Table:
-    """The outcomes table (all of its columns, or those named), filtered by a pyarrow dataset expression."""
+    """The outcomes table (all of its columns, or those named), filtered by an SQL predicate."""
     table = open_table(settings.state_root(pipeline, "outcomes"))
     if table is None:
         names = columns or OUTCOME_SCHEMA.names
         return pa.schema([OUTCOME_SCHEMA.field(name) for name in names]).empty_table()
-    return table.to_pyarrow_dataset().to_table(columns=list(columns) if columns else None, filter=where)
+    # Not by a pyarrow dataset: its threads call into Python, and abort a process that ends meanwhile (SIGABRT).
+    return read(table, columns or [field.name for field in table.schema().fields], where)
+
+
+def _literal(text: str) -> str:
+    """As delta-rs takes it: its SQL knows no escapes but the doubled quote."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def run_figures(settings: Settings, pipeline: str, run_id: str) -> RunFigures:
     """The figures of one run, from its outcomes."""
-    import pyarrow.dataset as ds  # noqa: PLC0415
-
-    rows = read_outcomes(settings, pipeline, where=ds.field("run_id") == run_id).to_pylist()
+    rows = read_outcomes(settings, pipeline, where=f"run_id = {_literal(run_id)}").to_pylist()
 
     def files(status: OutcomeStatus) -> int:
         return sum(row["status"] == status for row in rows)
