@@ -15,9 +15,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
 
-from include.config.errors import StorageError, TableLocked
+from include.config.errors import TableLocked
 from include.config.settings import is_remote
 from include.ledger.tables import open_table
 
@@ -32,6 +31,10 @@ _KEYS = ("string", "byte", "short", "integer", "long", "boolean", "date", "times
 _VALUES = (*_KEYS, "float", "double", "binary")
 # Keys of a field's metadata that make a column more than its values.
 _RULES = ("delta.generationExpression", "delta.invariants", "delta.identity", "CURRENT_DEFAULT", "__COLLATIONS")
+
+
+class NotMerged(Exception):
+    """Raised when delta-rs could not merge, and nothing was committed: Delta-Spark is to do it."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class LocalMerge:
 
         Raises:
             TableLocked: another process committed meanwhile.
-            StorageError: the table cannot be written.
+            NotMerged: delta-rs could not, and committed nothing.
         """
         app, batch = transaction
         properties = CommitProperties(
@@ -160,16 +163,12 @@ class LocalMerge:
         merge = merge.when_matched_update_all(predicate=stays, except_cols=left_out)
         try:
             merge.when_not_matched_insert_all(predicate=stays, except_cols=left_out).execute()
-        except (DeltaError, OSError) as error:
-            if isinstance(error, CommitFailedError) or DeltaTable(self.location).version() != self.table.version():
+        except Exception as error:  # delta-rs raises that itself, of values that it cannot cast
+            if DeltaTable(self.location).version() != self.table.version():
                 raise TableLocked(
                     f"Another process committed to {self.location} meanwhile: {error}", remedy="Run again."
                 ) from error
-            raise StorageError(
-                f"Merging into {self.location} failed: {error}",
-                remedy="Check that the location can be reached, written and has free space; then run again.",
-                location=self.location,
-            ) from error
+            raise NotMerged(str(error)) from error
 
 
 def quoted(name: str) -> str:

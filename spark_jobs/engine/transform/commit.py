@@ -65,6 +65,7 @@ class Target:
 
         Raises:
             TableLocked: another process committed to the table meanwhile.
+            NotMerged: delta-rs could not.
         """
         into.commit(rows, identity, self.note(planned, figures), (app_id(self.pipeline.name), planned.batch), gone)
 

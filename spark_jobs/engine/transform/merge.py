@@ -1,5 +1,6 @@
 """The window table: how window rows of a micro-batch enter it. Each way is one commit with the batch's number."""
 
+import logging
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
@@ -11,12 +12,14 @@ from include.algebra.measures import quoted
 from include.config.errors import ConfigError
 from include.config.windows import Window
 from include.ledger.state_files import read_document, write_document
-from include.transform.local_merge import Identity, LocalMerge, Spans
+from include.transform.local_merge import Identity, LocalMerge, NotMerged, Spans
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.facts import Facts
 from spark_jobs.engine.transform.states import END, OLD, ROWS, START, States, inserts, persisted, same_keys
+
+log = logging.getLogger(__name__)
 
 GONE = "__sluice_gone"
 ROWS_PER_FILE = 250_000
@@ -60,9 +63,11 @@ class WindowTable:
     def merge(self, partial: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """Window rows of the same window and keys become one, by the algebra of their measures."""
         spans = facts.spans()
-        if self.local is not None and (standing := self._standing(self.local, spans)) is not None:
-            self._commit(self.local, self.states.merged(partial, standing), spans, figures)
-            return
+        standing = None if self.local is None else self._standing(self.local, spans)
+        if self.local is not None and standing is not None:
+            rows = self.states.merged(partial, standing)
+            if self._commit(self.local, rows, spans, figures):
+                return
         same = f"t.{START} = s.{START}{same_keys(self.states.keys)} AND {facts.starts('t')}"
         builder = (
             self._table()
@@ -86,10 +91,9 @@ class WindowTable:
             kept = joined.withColumn(GONE, F.lit(False)).drop(OLD, ROWS)
             absorbed = joined.withColumn(OLD, F.explode(OLD)).where(F.col(OLD) != F.col(START))
             gone = absorbed.withColumns({START: F.col(OLD), GONE: F.lit(True)}).drop(OLD, ROWS)
-            if self.local is not None and local is not None:
-                self._commit(self.local, kept.unionByName(gone), spans, figures, GONE)
-            else:
-                self._put(kept.unionByName(gone), facts.touching("t"), figures)
+            rows = kept.unionByName(gone)
+            if self.local is None or local is None or not self._commit(self.local, rows, spans, figures, GONE):
+                self._put(rows, facts.touching("t"), figures)
 
     def replace(self, now: DataFrame, affected: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """The affected windows as they are now; those without a row any more go."""
@@ -137,9 +141,15 @@ class WindowTable:
             return self.target.spark.createDataFrame([], schema)
         return self.target.spark.read.schema(schema).parquet(*files)
 
-    def _commit(self, local: LocalMerge, rows: DataFrame, spans: Spans, figures: BatchFigures, gone: str = "") -> None:
+    def _commit(self, local: LocalMerge, rows: DataFrame, spans: Spans, figures: BatchFigures, gone: str = "") -> bool:
+        """Merge by delta-rs; False where it could not, and nothing was committed."""
         identity = Identity((START,), self.states.keys, spans)
-        self.target.merge_locally(local, rows.toArrow(), identity, self.planned, figures, gone)
+        try:
+            self.target.merge_locally(local, rows.toArrow(), identity, self.planned, figures, gone)
+        except NotMerged as error:
+            log.warning("batch %d is merged by Delta-Spark, as delta-rs could not: %s", self.planned.batch, error)
+            return False
+        return True
 
     def _table(self) -> DeltaTable:
         return DeltaTable.forPath(self.target.spark, self.target.location).alias("t")

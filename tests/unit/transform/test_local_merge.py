@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from include.config.errors import TableLocked
 from include.transform import local_merge
-from include.transform.local_merge import Identity, LocalMerge, Span, Spans
+from include.transform.local_merge import Identity, LocalMerge, NotMerged, Span, Spans
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_999, tzinfo=UTC)  # statistics have 123 ms
 SCHEMA = pa.schema(
@@ -91,6 +91,13 @@ def test_commit_of_another_process_in_between_is_no_lost_update(table: str) -> N
     with pytest.raises(TableLocked):
         merge.commit(rows((1, "a", 99)), identity(1), "", ("app", 1))
     assert (1, "a", 10, -10) in content(table)
+
+
+def test_what_delta_rs_cannot_do_is_told_and_nothing_is_committed(table: str) -> None:
+    wrong = rows((1, "a", 10)).set_column(2, "n", pa.array(["ten"]))
+    with pytest.raises(NotMerged):
+        opened(table).commit(wrong, identity(1), "", ("app", 1))
+    assert DeltaTable(table).version() == 2
 
 
 @pytest.mark.parametrize(
