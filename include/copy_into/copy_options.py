@@ -9,7 +9,7 @@ from include.config.ingest import OnError
 from include.config.values import did_you_mean
 from include.copy_into import errors
 from include.copy_into.errors import StatementRefused
-from include.copy_into.grammar import Setting
+from include.copy_into.syntax import Setting
 
 ChangedFiles = Literal["ignore", "error", "append"]
 COPY_OPTIONS = ("force", "mergeSchema", "changedFiles", "onError")

@@ -11,6 +11,7 @@ The first intent in the ledger owns a file; a later statement finds it known, an
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -98,7 +99,7 @@ def plan_statements(
     """
     planned: list[PlannedStatement] = []
     new: list[FileVersion] = []
-    for index, statement in enumerate(statements):
+    for statement in statements:
         refuse_missing_table(settings, statement)
         state = TableState(settings, statement.table)
         if dry_run:
@@ -106,7 +107,7 @@ def plan_statements(
             new += file_versions(candidate.files)
             planned.append(_planned(statement, candidate, None, ()))
         else:
-            planned.append(_plan(settings, state, statement, f"{run_id}#{index + 1}", run_id))
+            planned.append(_plan(settings, state, statement, run_id))
     return _with_pending(settings, run_id, planned, tuple(new))
 
 
@@ -135,23 +136,31 @@ class _Candidate:
     skips: tuple[skips.Skip, ...]
 
 
-def _plan(settings: Settings, state: TableState, statement: CopyInto, identifier: str, run_id: str) -> PlannedStatement:
-    put_in_order_if_free(settings, state, run_id)
+def _plan(settings: Settings, state: TableState, statement: CopyInto, run_id: str) -> PlannedStatement:
+    intent = Intent.of(statement, run_id)
     for pause in pauses():
-        with planning(settings, statement.table, alone=True):
-            ledger = state.ledger()
-            waiting = _waiting(state, ledger, statement)
-            if statement.options.force and (repeated := _planned_before(state, ledger, identifier)) is not None:
-                return PlannedStatement(statement.table, repeated, tuple({*waiting, repeated}), 0, 0, 0)
-            candidate = _candidate(settings, state, statement, ledger, without=waiting)
-            try:
-                batch = _commit(state, ledger, candidate, Intent(identifier, statement, run_id))
-            except LedgerMoved:
-                pass
-            else:
-                return _planned(statement, candidate, batch, waiting)
+        put_in_order_if_free(settings, state, run_id)
+        with planning(settings, statement.table, alone=True), suppress(LedgerMoved):
+            return _planned_on(settings, state, statement, intent)
         time.sleep(pause)
     raise contention(statement.table)
+
+
+def _planned_on(settings: Settings, state: TableState, statement: CopyInto, intent: Intent) -> PlannedStatement:
+    """The plan on top of the ledger as it is now.
+
+    Raises:
+        LedgerMoved: the ledger is another one by the time of the commit, or was lost since it was put in order.
+    """
+    committed = state.committed()  # before the ledger: it never holds more than was planned then
+    ledger = state.ledger()
+    if ledger.last_batch < committed:
+        raise LedgerMoved(f"The ledger of {state.table} is gone.")
+    waiting = _waiting(state, ledger, statement)
+    if statement.options.force and (repeated := _planned_before(state, ledger, intent.id)) is not None:
+        return PlannedStatement(statement.table, repeated, tuple(sorted({*waiting, repeated})), 0, 0, 0)
+    candidate = _candidate(settings, state, statement, ledger, without=waiting)
+    return _planned(statement, candidate, _commit(state, ledger, candidate, intent), waiting)
 
 
 def _planned(statement: CopyInto, candidate: _Candidate, batch: int | None, waiting: Sequence[int]) -> PlannedStatement:
@@ -169,7 +178,7 @@ def _waiting(state: TableState, ledger: Ledger, statement: CopyInto) -> list[int
     """The batches of the same statement, of a run that was killed or still runs, that are not over."""
     pending = range(state.done() + 1, ledger.last_batch + 1)
     intents = {batch: state.intent_of(batch) for batch in pending}
-    return [batch for batch, intent in intents.items() if intent and intent.statement.identity == statement.identity]
+    return [batch for batch, intent in intents.items() if intent and intent.identity == statement.identity]
 
 
 def _planned_before(state: TableState, ledger: Ledger, identifier: str) -> int | None:
@@ -225,7 +234,10 @@ def _commit(state: TableState, ledger: Ledger, candidate: _Candidate, intent: In
     if not candidate.files.num_rows:
         return None
     state.keep_intent(intent)
-    return ledger.append(candidate.files, ONE_BATCH, None, intent.id, now)[0]
+    # Read after the ledger, which a batch is planned in before it is done. A ledger that was rebuilt ends before the
+    # batches that loaded nothing; their numbers are used up.
+    first = max(ledger.last_batch, state.done()) + 1
+    return ledger.append(candidate.files, ONE_BATCH, None, intent.id, now, first=first)[0]
 
 
 def _changed(statement: CopyInto, paths: Sequence[str]) -> LoadRefused:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.config.exit_codes import ExitCode
@@ -12,7 +13,7 @@ from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.copy_into.errors import LoadRefused
 from include.copy_into.plan import CopyPlan
-from include.copy_into.state import STATE, TableState
+from include.copy_into.state import STATE, Intent, TableState
 from include.copy_into.statement import CopyInto
 from include.ledger.files import FILE_KEYS as INGEST_KEYS
 from include.ledger.files import STATUSES as INGEST_STATUSES
@@ -89,22 +90,28 @@ def refuse_rejected(settings: Settings, plan: CopyPlan) -> None:
 
 
 def rejection_of(settings: Settings, statements: Sequence[CopyInto], run_id: str, since: Mapping[str, int]) -> None:
-    """Say why nothing of a run's statement was loaded, if that is so: of one that the run planned, or one of the same
-    text above the batch `since` of its table.
+    """Say why nothing of a run's statement was loaded, if that is so: of the last batch that the run planned for it, or
+    of one of the same text above the batch `since` of its table.
 
     Raises:
         Rejected: for the first such statement.
     """
-    identities = {statement.identity for statement in statements}
     for table in dict.fromkeys(statement.table for statement in statements):
         state = TableState(settings, table)
         ledger = state.ledger()
+        of_table = [statement for statement in statements if statement.table == table]
+        identities = {statement.identity for statement in of_table}
         rows = ledger.rows(("batch", "run_id"), 1, ledger.last_batch)
-        own = pc.unique(rows.filter(pc.starts_with(rows["run_id"], f"{run_id}#"))["batch"]).to_pylist()
+        own = {_last_of(rows, Intent.of(statement, run_id)) for statement in of_table} - {0}
         for batch in sorted({*own, *range(since[table] + 1, state.accounted() + 1)}):
             failure, intent = state.rejection(batch), state.intent_of(batch)
-            if failure and intent and (intent.run_id == run_id or intent.statement.identity in identities):
+            if failure and (batch in own or (intent and intent.identity in identities)):
                 raise Rejected(failure)
+
+
+def _last_of(rows: pa.Table, intent: Intent) -> int:
+    """The last batch that a run planned for a statement, 0 where there is none."""
+    return pc.max(rows.filter(pc.equal(rows["run_id"], intent.id))["batch"]).as_py() or 0
 
 
 def iter_files(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
@@ -120,7 +127,7 @@ def iter_files(settings: Settings, table: str) -> Iterator[dict[str, Any]]:
         batch = row["batch"]
         if batch not in statements:
             intent = state.intent_of(batch)
-            statements[batch] = None if intent is None else intent.statement.sql
+            statements[batch] = None if intent is None else intent.sql
         outcome = became.get((batch, row["path"])) if batch <= done else None
         figures = outcome or {**dict.fromkeys(FILE_KEYS), "status": "pending", "run_id": row["run_id"]}
         whole = {**figures, **row, "run_id": figures["run_id"], "statement": statements[batch]}

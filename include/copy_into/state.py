@@ -20,7 +20,7 @@ when the target's transaction version says that its rows are; from the latter th
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from include.config.settings import Settings, join
@@ -42,11 +42,35 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Intent:
-    """Who planned a batch: the statement and its run."""
+    """Who planned a batch: the statement as it was written, and its run. `identity` is the statement's.
 
-    id: str
-    statement: CopyInto
+    It is kept as text: what a later version of Sluice does not take any more must not keep others from planning.
+    """
+
     run_id: str
+    identity: str
+    sql: str
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def of(cls, statement: CopyInto, run_id: str) -> "Intent":
+        """That of a statement in a run."""
+        return cls(run_id, statement.identity, statement.sql, dict(statement.parameters))
+
+    @property
+    def id(self) -> str:
+        """Its name in the ledger: one for each statement of a run, so that a task that is tried again has the same, and
+        one whose statement was corrected has another.
+        """
+        return f"{self.run_id}#{self.identity}"
+
+    def statement(self) -> CopyInto:
+        """The statement.
+
+        Raises:
+            StatementRefused: it was planned by a version of Sluice that took it.
+        """
+        return read_statement(self.sql, self.parameters)
 
 
 class TableState:
@@ -85,14 +109,7 @@ class TableState:
 
     def keep_intent(self, intent: Intent) -> None:
         """Write a statement down before it is planned; its id stands in the ledger's rows."""
-        document = {
-            "id": intent.id,
-            "run_id": intent.run_id,
-            "identity": intent.statement.identity,
-            "sql": intent.statement.sql,
-            "parameters": dict(intent.statement.parameters),
-        }
-        create_document(self._document("statements", _safe(intent.id)), document)
+        create_document(self._document("statements", _safe(intent.id)), asdict(intent))
 
     def intent_of(self, batch: int) -> Intent | None:
         """The statement that planned a batch; None where its document is gone."""
@@ -100,8 +117,7 @@ class TableState:
         document = read_document(self._document("statements", _safe(ids[0]))) if ids else None
         if document is None:
             return None
-        statement = read_statement(document["sql"], document["parameters"])
-        return Intent(document["id"], statement, document["run_id"])
+        return Intent(**{name: document[name] for name in ("run_id", "identity", "sql", "parameters")})
 
     def decided(self, batch: int) -> Document:
         """What is decided about a batch, and how often it was tried; empty before the first attempt."""

@@ -15,7 +15,8 @@ from include.config.values import did_you_mean
 from include.copy_into import errors
 from include.copy_into.copy_options import CopyOptions, copy_options
 from include.copy_into.errors import StatementRefused
-from include.copy_into.grammar import Expression, Place, Setting, Syntax, Word, parse
+from include.copy_into.grammar import parse
+from include.copy_into.syntax import Expression, Place, Setting, Syntax, Word
 
 # Databricks' formats by the names of Spark's readers.
 FORMATS = {

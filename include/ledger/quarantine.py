@@ -21,8 +21,8 @@ from include.ledger.tables import open_table, storage_errors
 class Refusal:
     """A refused record, or a whole file where `raw` is None ("" is a record whose text is not kept).
 
-    `record` is the line in the file, from 1. `records` is how many records this stands for: those of a whole file, 0
-    where nobody could count them.
+    `record` is the line in the file, from 1, or where `line` is false the record's number. `records` is how many
+    records this stands for: those of a whole file, 0 where nobody could count them.
     """
 
     path: str
@@ -31,6 +31,7 @@ class Refusal:
     record: int | None = None
     raw: str | None = None
     records: int = 1
+    line: bool = True
 
 
 def write_refusals(

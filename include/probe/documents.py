@@ -1,6 +1,7 @@
 """The probe of files that are not lines: JSON documents, XML, and files that are one record."""
 
 import re
+from collections.abc import Mapping
 from xml.parsers import expat
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from include.probe.records import JsonFindings, check_block
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import write_spool
-from include.probe.streams import BrokenFileError, blocks, is_plain, open_planned, text_blocks
+from include.probe.streams import BrokenFileError, Planned, blocks, is_plain, open_planned, text_blocks
 
 MAX_DOCUMENT = 1 << 30  # bytes of one JSON document, which is decoded in memory
 MAX_BINARY = (1 << 31) - 1  # bytes: Spark's own limit of `content`
@@ -21,7 +22,7 @@ def probe_json_document(task: ProbeTask) -> FileReport:
 
     Spark is given the records as lines: its own reader would take the first of two documents and drop the second.
     """
-    text = _document(task)
+    text = _document(task.planned, task.options)
     if not text.strip():
         return FileReport(task.path, "ok", "", 0)
     findings = JsonFindings(refuses_unknown=task.refuse_unknown)
@@ -37,9 +38,18 @@ def probe_json_document(task: ProbeTask) -> FileReport:
     return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), unknown, spool=spool)
 
 
-def _document(task: ProbeTask) -> bytes:
+def document_records(planned: Planned, options: Mapping[str, str]) -> list[bytes]:
+    """The raw records of a file that is one JSON value.
+
+    Raises:
+        BrokenFileError: it is not.
+    """
+    return _elements(_document(planned, options))
+
+
+def _document(planned: Planned, options: Mapping[str, str]) -> bytes:
     parts, size = [], 0
-    for text in text_blocks(task.planned, task.options.get("encoding", "UTF-8")):
+    for text in text_blocks(planned, options.get("encoding", "UTF-8")):
         parts.append(text.encode("utf-8", "surrogateescape"))
         size += len(parts[-1])
         if size > MAX_DOCUMENT:

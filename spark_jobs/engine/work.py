@@ -112,11 +112,17 @@ def refusals(work: Work) -> list[Refusal]:
 def first_refusals(work: Work) -> dict[str, str]:
     """For each readable file with refused records: where the first is, and why."""
     first = {
-        file.path: (file.report.bad[0].record, file.report.bad[0].reason) for file in work.readable if file.report.bad
+        file.path: _where(file.report.bad[0].record, file.report.bad[0].reason)
+        for file in work.readable
+        if file.report.bad
     }
     for refusal in work.misfits:
-        first.setdefault(refusal.path, (refusal.record or 0, refusal.reason))
-    return {path: f"line {record}: {reason}" if record else reason for path, (record, reason) in first.items()}
+        first.setdefault(refusal.path, _where(refusal.record, refusal.reason, line=refusal.line))
+    return first
+
+
+def _where(record: int | None, reason: str, *, line: bool = True) -> str:
+    return f"{'line' if line else 'record'} {record}: {reason}" if record else reason
 
 
 def _count(work: Work) -> int:

@@ -8,16 +8,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import sqlglot
 from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructField, StructType
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from spark_jobs.engine.frames import quoted
 
 PREFIX = "delta.constraints."
 LENGTH_KEY, LENGTH = "__CHAR_VARCHAR_TYPE_STRING", re.compile(r"^(?:var)?char\((?P<n>\d+)\)$")
-FILLED_BY_DELTA = ("delta.generationExpression", "delta.identity", "CURRENT_DEFAULT")
+FILLED_BY_DELTA = ("delta.generationExpression", "delta.identity")
+MAX_SHOWN = 80  # characters of a value in a reason; the record is beside it
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,10 @@ class Constraints:
         return [
             F.when(
                 F.length(quoted(column.name)) > int(length["n"]),
-                F.lit(f"column {column.name!r} is longer than {length[0]}"),
+                F.concat(
+                    F.lit(f"column {column.name!r} is longer than {length[0]}: "),
+                    F.substring(quoted(column.name), 1, MAX_SHOWN),
+                ),
             )
             for column, length in lengths
             if length is not None and column.name.lower() in given
@@ -73,9 +80,21 @@ class Constraints:
         if any(self._filled_by_delta(column) for column in self._absent(rows)):
             return []
         return [
-            F.when(~F.coalesce(F.expr(sql).cast("boolean"), F.lit(False)), F.lit(f"CHECK constraint {name}: {sql}"))
+            F.when(~F.coalesce(F.expr(sql).cast("boolean"), F.lit(False)), self._broken(name, sql))
             for name, sql in self.checks.items()
         ]
+
+    def _broken(self, name: str, sql: str) -> Column:
+        """The constraint, and the values that it looked at."""
+        used = {
+            column.parts[0].name.lower() for column in sqlglot.parse_one(sql, read="databricks").find_all(exp.Column)
+        }
+        values = [F.col(quoted(column.name)) for column in self.columns if column.name.lower() in used]
+        told = F.lit(f"CHECK constraint {name}: {sql}")
+        if not values:
+            return told
+        shown = F.substring(F.to_json(F.struct(*values), {"ignoreNullFields": "false"}), 1, MAX_SHOWN)
+        return F.concat(told, F.lit(" is false of "), shown)
 
     def _absent(self, rows: DataFrame) -> list[StructField]:
         given = {name.lower() for name in rows.columns}
@@ -88,3 +107,12 @@ class Constraints:
     @staticmethod
     def _filled_by_delta(column: StructField) -> bool:
         return any(key.startswith(FILLED_BY_DELTA) for key in column.metadata)
+
+
+def _columns_in(sql: str) -> set[str]:
+    """The columns in an expression, in lower case; none where only Spark can read it."""
+    try:
+        parsed = sqlglot.parse_one(sql, read="databricks")
+    except SqlglotError:
+        return set()
+    return {column.parts[0].name.lower() for column in parsed.find_all(exp.Column)}

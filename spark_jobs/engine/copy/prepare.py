@@ -20,7 +20,6 @@ from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
 from include.copy_into.statement import CopyInto
 from include.ledger.attempts import Attempt, AttemptStore
-from include.ledger.quarantine import Refusal
 from include.ledger.versions import PlannedBatch
 from include.probe.records import Spec, spec_of
 from include.probe.tasks import planned_file, probe_tasks
@@ -28,6 +27,7 @@ from include.probe.workers import ProbePool
 from spark_jobs.engine.batch_files import BatchFile, spark_names
 from spark_jobs.engine.copy.constraints import Constraints
 from spark_jobs.engine.copy.matching import lacking
+from spark_jobs.engine.copy.places import ROW, Refused, in_place, whole_files, with_rows
 from spark_jobs.engine.copy.shape import MISFIT_REASON, RECORD, Shaped, misfits, mismatch, shape
 from spark_jobs.engine.copy.source import own_columns, source_schema
 from spark_jobs.engine.copy.spark_errors import first_line, told
@@ -116,10 +116,13 @@ class Preparation:
                 work = work.without(path, reason)
         return work
 
-    def shaped(self, work: Work) -> Shaped:
-        """The records of the work's files in the target's columns, misfits among them."""
-        frame = read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
+    def shaped(self, work: Work, read: DataFrame | None = None) -> Shaped:
+        """The records of the work's files (or those `read` from them) in the target's columns, misfits among them."""
+        frame = self._read(work) if read is None else read
         return shape(self.spark, self.statement, frame, work.schema.schema, work.full, self.target, self.constraints)
+
+    def _read(self, work: Work) -> DataFrame:
+        return read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
 
     def rows(self, work: Work, shaped: Shaped) -> DataFrame:
         """The rows to write: those that fit, once misfits were looked for; until then one that does not stops Spark."""
@@ -128,20 +131,28 @@ class Preparation:
         stop = F.raise_error(F.lit(MISFIT)).cast("boolean")
         return shaped.frame.where(F.when(misfits(), stop).otherwise(F.lit(True)))
 
-    def with_misfits(self, work: Work, shaped: Shaped) -> Work:
-        """The work with every record that does not fit."""
+    def with_misfits(self, work: Work) -> Work:
+        """The work with every record that does not fit.
+
+        Raises:
+            LoadRefused: it is the one row that the SELECT makes of all records.
+        """
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
-        frame = read_files(self.spark, self.statement.ingest, work.schema.schema, work.full)
+        frame = with_rows(self._read(work))
         with exact_names(self.spark):
             unread = find_misfits(frame, by_name, work.schema.schema, self.statement.ingest)
+        shaped = self.shaped(work, frame)
         uncast = shaped.frame.where(F.col(CORRUPT).isNull() & F.col(MISFIT_REASON).isNotNull())
-        refused = [
-            Refusal(by_name[row[FILE]].path, by_name[row[FILE]].version, row[MISFIT_REASON], raw=row[RECORD])
-            for row in uncast.select(FILE, MISFIT_REASON, RECORD).toArrow().to_pylist()
-        ]
-        return replace(work, misfits=[*unread, *refused], tried=True)
+        if shaped.aggregated:
+            self._refuse_aggregated(uncast)
+            return replace(work, misfits=unread, tried=True)
+        with whole_files(self.spark):
+            found = uncast.select(FILE, ROW, MISFIT_REASON, RECORD).toArrow().to_pylist()
+            refused = [Refused(*row.values()) for row in found]
+            uncast_refusals = in_place(self.spark, self.statement.ingest, frame, refused, work.full)
+        return replace(work, misfits=[*unread, *uncast_refusals], tried=True)
 
-    def after_failure(self, work: Work, shaped: Shaped, error: Exception) -> Work:
+    def after_failure(self, work: Work, error: Exception) -> Work:
         """The work without what made Spark fail, the rule about it applied.
 
         Raises:
@@ -151,7 +162,7 @@ class Preparation:
         text = str(error)
         if MISFIT in text and not work.tried:
             log.info("some records do not fit the target; looking for them")
-            return self.ruled(self.with_misfits(work, shaped))
+            return self.ruled(self.with_misfits(work))
         if found := UNREADABLE.search(text):
             names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
             if file := names.get(re.sub("^file:/+", "file:///", found["file"])):
@@ -177,6 +188,15 @@ class Preparation:
                 **self.statement.at("source"),
             )
         return under_policy(work, self.statement.options.on_error)
+
+    def _refuse_aggregated(self, uncast: DataFrame) -> None:
+        for row in uncast.select(MISFIT_REASON).collect():
+            raise LoadRefused(
+                errors.REFUSED_ROWS,
+                f"The row that the SELECT makes of all records is none of the table's: {row[0]}. Nothing was loaded.",
+                remedy="Correct the SELECT, or the table's columns and constraints.",
+                **self.statement.at("select"),
+            )
 
     # ---- what the probe is asked, and what it found
 

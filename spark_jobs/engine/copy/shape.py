@@ -13,13 +13,15 @@ from pyspark.sql.types import DataType, StructField, StructType
 
 from include.copy_into import errors
 from include.copy_into.errors import LoadRefused
-from include.copy_into.grammar import Expression
 from include.copy_into.statement import CopyInto
+from include.copy_into.syntax import Expression
 from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.copy.casting import Cast, UncastableError, cast_to, one_of
 from spark_jobs.engine.copy.constraints import Constraints
+from spark_jobs.engine.copy.defaults import defaults_of_absent
 from spark_jobs.engine.copy.leftovers import holds_values
 from spark_jobs.engine.copy.matching import find, grown, lacking, nullable
+from spark_jobs.engine.copy.places import ROW
 from spark_jobs.engine.copy.source import arity, positional, with_metadata
 from spark_jobs.engine.copy.spark_errors import told
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, exact_names, quoted
@@ -34,11 +36,12 @@ MAX_LEFT = 10_000  # of what no column holds, which is not in the record beside 
 @dataclass(frozen=True)
 class Shaped:
     """Records in the target's columns (`names`), with FILE, MISFIT_REASON (null where the record fits) and RECORD (the
-    record's columns as JSON).
+    record's columns as JSON). `aggregated` says that it is one row of all records that could be read, of no file.
     """
 
     frame: DataFrame
     names: tuple[str, ...]
+    aggregated: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,25 @@ def shape(
     Raises:
         LoadRefused: the columns do not fit the target's.
     """
-    names, selected = _selected(spark, statement, frame, schema, files)
+    names, selected, aggregated = _selected(spark, statement, frame, schema, files)
     types = [field.dataType for field in selected.schema][: len(names)]
     goals = _goals(statement, names, types, target)
-    columns, reasons = [], []
     with exact_names(spark):
-        for goal in goals:
-            cast = _cast(statement, goal, names, types)
-            columns.append(cast.value.alias(goal.field.name))
-            if cast.misfit is not None:
-                reasons.append(F.when(cast.misfit, _reason(goal, names)))
+        casts = [_cast(statement, goal, names, types) for goal in goals]
+        columns = {goal.field.name: cast.value for goal, cast in zip(goals, casts, strict=True)}
+        columns |= defaults_of_absent(target, columns)
+        reasons = [
+            F.when(cast.misfit, _reason(goal, names))
+            for goal, cast in zip(goals, casts, strict=True)
+            if cast.misfit is not None
+        ]
         if statement.select is None:
             reasons.append(_left_over(files))
         reason = F.coalesce(*reasons) if reasons else F.lit(None).cast("string")
-        rows = selected.select(*columns, FILE, CORRUPT, reason.alias(MISFIT_REASON), RECORD)
-    rows = constraints.checked(rows, MISFIT_REASON)
-    return Shaped(rows, tuple(goal.field.name for goal in goals))
+        kept = [name for name in (FILE, CORRUPT, RECORD, ROW) if name in selected.columns]
+        values = [value.alias(name) for name, value in columns.items()]
+        rows = selected.select(*values, *kept, reason.alias(MISFIT_REASON))
+    return Shaped(constraints.checked(rows, MISFIT_REASON), tuple(columns), aggregated)
 
 
 def misfits() -> Column:
@@ -91,16 +97,19 @@ def misfits() -> Column:
 
 def _selected(
     spark: SparkSession, statement: CopyInto, frame: DataFrame, schema: StructType, files: Sequence[BatchFile]
-) -> tuple[tuple[str, ...], DataFrame]:
-    """The names of the source's columns, and a frame with these as `__sluice_0` ..., then OWN."""
+) -> tuple[tuple[str, ...], DataFrame, bool]:
+    """The names of the source's columns, a frame with these as `__sluice_0` ..., then OWN, and whether it is one row of
+    all records.
+    """
     plain = [quoted(name) for name in schema.names]
+    own = [*OWN, *([ROW] if ROW in frame.columns else [])]
     with exact_names(spark):
         frame = frame.withColumn(RECORD, F.to_json(F.struct(*plain)))
         if statement.select is None:
-            return tuple(schema.names), frame.select(*plain, *OWN).toDF(*_numbered(schema.names))
+            return tuple(schema.names), frame.select(*plain, *own).toDF(*_numbered(schema.names), *own), False
     base = with_metadata(spark, frame, files)
     expressions: list[tuple[str, str]] = []
-    visible = base.drop(*OWN)
+    visible = base.drop(*own)
     for item in statement.select:
         try:
             expressions += _expanded(visible, plain, item)
@@ -108,8 +117,22 @@ def _selected(
             raise told(error, item.place) from error
     names = tuple(name for _, name in expressions)
     _refuse_twice(statement, names)
-    projected = base.select(*(F.expr(sql) for sql, _ in expressions), *OWN)
-    return names, projected.toDF(*_numbered(names))
+    selected = [F.expr(sql) for sql, _ in expressions]
+    if not _aggregates(spark, visible, selected):
+        return names, base.select(*selected, *own).toDF(*_numbered(names), *own), False
+    nothing = [F.lit(None).cast("string") for _ in OWN]
+    together = base.where(F.col(CORRUPT).isNull()).select(*selected, *nothing)
+    return names, together.toDF(*_numbered(names), *OWN), True
+
+
+def _aggregates(spark: SparkSession, visible: DataFrame, selected: Sequence[Column]) -> bool:
+    """Whether the expressions make one row of all records; Spark knows its functions."""
+    plan = spark.createDataFrame([], visible.schema).select(*selected)._jdf.queryExecution().analyzed()  # type: ignore[operator]
+    while plan.getClass().getSimpleName() != "Aggregate":
+        if plan.children().size() != 1:
+            return False
+        plan = plan.children().head()
+    return True
 
 
 def _expanded(visible: DataFrame, plain: Sequence[str], item: Expression) -> list[tuple[str, str]]:
@@ -134,7 +157,7 @@ def _expanded(visible: DataFrame, plain: Sequence[str], item: Expression) -> lis
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    return [*(f"__sluice_{index}" for index in range(len(names))), *OWN]
+    return [f"__sluice_{index}" for index in range(len(names))]
 
 
 def _refuse_twice(statement: CopyInto, names: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from include.copy_into.selection import GLOB
 from include.copy_into.statement import CopyInto
 from include.ledger.outcomes import INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from spark_jobs.engine.batch_files import BatchFile, spark_names
+from spark_jobs.engine.copy.defaults import has_defaults
 from spark_jobs.engine.copy.matching import exact, find, reading
 from spark_jobs.engine.frames import FILE
 from spark_jobs.engine.partitions import partition_fields
@@ -84,7 +85,7 @@ def _file_schema(
         return _found(statement, infer_schema(spark, ingest, files), files)
     known = _struct(exact(own_columns(target), dates=_says_dates(statement)))
     as_known = not any(file.report.unknown for file in files) and not _folder_names(statement, files)
-    if kind == "json" and as_known:
+    if kind == "json" and as_known and not has_defaults(target):
         return known
     if kind == "csv":
         return _csv_schema(spark, statement, files, target)

@@ -9,7 +9,7 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 
 from include.copy_into.errors import LoadRefused
-from include.copy_into.grammar import Place
+from include.copy_into.syntax import Place
 
 # SQLSTATE classes: cardinality, data, constraints, syntax and names, limits of a type.
 AT_FAULT = ("21", "22", "23", "42", "54")

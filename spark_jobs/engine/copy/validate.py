@@ -69,14 +69,14 @@ def _checked(preparation: Preparation, work: Work, statement: CopyInto) -> tuple
             return work, {}
         shaped = preparation.shaped(work)
         try:
-            work = preparation.with_misfits(work, shaped)
+            work = preparation.with_misfits(work)
             rows = shaped.frame.where(~misfits()).select(*(quoted(name) for name in shaped.names))
             limit = (
                 PREVIEW_ROWS if statement.validate is None or not statement.validate.rows else statement.validate.rows
             )
             preview = rows.limit(limit).toArrow().to_pylist()
         except (Py4JJavaError, PySparkException) as error:
-            work = replace(preparation.after_failure(work, shaped, error), tried=False)
+            work = replace(preparation.after_failure(work, error), tried=False)
         else:
             columns = [f"{field.name} {field.dataType.simpleString()}" for field in rows.schema]
             return work, {"rows": preview, "columns": columns}

@@ -2,63 +2,26 @@
 
 import subprocess
 import sys
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import DeltaTable
 
-from include.config.settings import Settings, load_settings
+from include.config.settings import Settings
 from include.copy_into.errors import CopyIntoError
-from include.copy_into.plan import CopyPlan, plan_statements
+from include.copy_into.plan import CopyPlan
 from include.copy_into.results import results
-from include.copy_into.state import APP_ID, STATE, TableState
-from include.copy_into.statement import read_statement
-from include.ledger.outcomes import FileOutcome, OutcomeStatus, write_outcomes
+from include.copy_into.state import STATE, TableState
+from include.ledger.outcomes import OutcomeStatus
+from tests.unit.copy_into.playing import SQL, files_of, home, land, load, plan
 
-SQL = "COPY INTO bronze.t FROM 'in' FILEFORMAT = CSV COPY_OPTIONS ('mergeSchema' = 'true')"
 MANY = 100_000
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "landing" / "in").mkdir(parents=True)
-    return load_settings({"SLUICE_HOME": str(tmp_path)}, tmp_path / "no-settings.yaml")
-
-
-def land(settings: Settings, *names: str) -> None:
-    for name in names:
-        path = Path(settings.landing) / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("1\n")
-
-
-def plan(settings: Settings, sql: str = SQL, run_id: str | None = None, **options: Any) -> CopyPlan:
-    return plan_statements(settings, [read_statement(sql)], run_id or uuid.uuid4().hex, **options)
-
-
-def load(settings: Settings, status: OutcomeStatus = "loaded") -> None:
-    """Play the load of all pending batches: a commit of the target where rows come, then the outcomes."""
-    state = TableState(settings, "bronze.t")
-    for planned in state.batches(state.done() + 1, state.ledger().last_batch):
-        if status == "loaded":
-            done = CommitProperties(app_transactions=[Transaction(APP_ID, planned.batch)])
-            rows = pa.table({"id": pa.array([1] * len(planned.files))})
-            write_deltalake(settings.table_root("bronze.t"), rows, mode="append", commit_properties=done)
-        outcomes = [
-            FileOutcome(planned.batch, file.path, file.version, status, 1, 1, 0, None, False, 0, None, "run")
-            for file in planned.files
-        ]
-        write_outcomes(state.settings, STATE, planned.batch, outcomes)
-
-
-def files_of(settings: Settings, found: CopyPlan) -> list[tuple[str, int]]:
-    state = TableState(settings, "bronze.t")
-    batch = found.statements[0].batch
-    return [] if batch is None else [(f.path, f.version) for p in state.batches(batch, batch) for f in p.files]
+    return home(tmp_path)
 
 
 def test_the_first_intent_owns_a_file(settings: Settings) -> None:
