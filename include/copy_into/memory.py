@@ -22,6 +22,8 @@ from include.ledger.tables import open_table, read, storage_errors
 from include.ledger.target import app_id
 from include.ledger.versions import KNOWN, column
 
+NEVER = -1  # the last batch of a pipeline that never committed
+
 
 def known_files(state: TableState, ledger: Ledger, *, force: bool) -> pa.Table:
     """The latest version of each path of the ledger (columns of KNOWN), of `FORGOTTEN_SIZE` where it is not remembered.
@@ -48,12 +50,20 @@ def known_files(state: TableState, ledger: Ledger, *, force: bool) -> pa.Table:
 
 
 def ingested_paths(settings: Settings, table: str) -> pa.Array:
-    """The paths that ingest pipelines planned for the table, without files that they refused as a whole."""
+    """The paths that ingest pipelines planned for the table, without files that they refused as a whole. Where a ledger
+    of theirs is lost, or there is none any more, the rows of the table say what they loaded.
+    """
     target = open_target(settings.table_root(table))
-    parts = [_paths_of(settings, name) for name in _pipelines_into(settings, table, target)]
-    if not parts and target is not None:
-        parts = [_lineage(target)]
+    names = list(_pipelines_into(settings, table, target))
+    parts = [_paths_of(settings, name) for name in names]
+    if target is not None and not all(_is_whole(settings, name, target) for name in names or [""]):
+        parts.append(_lineage(target))
     return pa.concat_arrays(parts).unique() if parts else column([], pa.string())
+
+
+def _is_whole(settings: Settings, name: str, target: DeltaTable) -> bool:
+    """Whether a pipeline's ledger holds all that it committed."""
+    return bool(name) and Ledger(settings, name).last_batch >= _committed(target, name)
 
 
 def _forgotten(rows: pa.Table) -> pa.Table:
@@ -66,13 +76,15 @@ def _pipelines_into(settings: Settings, table: str, target: DeltaTable | None) -
     for name in _states(settings):
         if name == STATE:
             continue
-        if (target is not None and _committed(target, name)) or _declares(name, settings, table):
+        if (target is not None and _committed(target, name) > NEVER) or _declares(name, settings, table):
             yield name
 
 
-def _committed(target: DeltaTable, name: str) -> bool:
+def _committed(target: DeltaTable, name: str) -> int:
+    """The last batch of a pipeline that the target holds."""
     with storage_errors("Reading the transactions of the target", target.table_uri):
-        return target.transaction_version(app_id(name)) is not None
+        version = target.transaction_version(app_id(name))
+    return NEVER if version is None else version
 
 
 def _declares(name: str, settings: Settings, table: str) -> bool:

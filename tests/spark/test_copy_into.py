@@ -17,15 +17,17 @@ from pyspark.sql import SparkSession
 from include.config.errors import DataRefused
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings, load_settings
-from include.copy_into.errors import CopyIntoError
+from include.copy_into.errors import CopyIntoError, LoadRefused
 from include.copy_into.plan import CopyPlan, plan_statements
-from include.copy_into.recovery import commits
+from include.copy_into.recovery import history
 from include.copy_into.results import CopyResult, iter_files, iter_quarantine, refuse_rejected, results
+from include.copy_into.state import TableState
 from include.copy_into.statement import read_statement
 from include.ledger.discover import discover
 from include.probe.workers import ProbePool
 from spark_jobs.engine.batch import BatchLoader
 from spark_jobs.engine.copy.loader import TableLoader
+from spark_jobs.engine.copy.statement_load import StatementLoad
 from spark_jobs.engine.copy.validate import validate_statement
 from spark_jobs.engine.stream import LedgerStream
 from spark_jobs.notebook import copy_into
@@ -104,7 +106,7 @@ def test_the_history_of_the_table_has_the_statement_and_its_figures(copy: Copy) 
     copy.drop("in/a.csv", "id\n1\n2\n")
     sql = f"COPY INTO bronze.t FROM 'in' {CSV} {MERGE}"
     copy.run(sql)
-    [commit] = commits(DeltaTable(copy.settings.table_root("bronze.t")), None)
+    [commit] = history(DeltaTable(copy.settings.table_root("bronze.t"))).commits
     assert (commit.note["statement"], commit.note["num_affected_rows"], commit.rows) == (sql, 2, 2)
     assert [(file["path"], file["rows_loaded"]) for file in commit.note["files"]] == [("in/a.csv", 2)]
 
@@ -218,6 +220,35 @@ def test_a_select_takes_a_star_and_a_list_of_columns(copy: Copy) -> None:
     assert copy.rows()[1] == {"a": 6, "b": "star"}
 
 
+def test_aggregates_make_one_row_of_all_records_that_can_be_read(copy: Copy) -> None:
+    sql = (
+        "COPY INTO bronze.t FROM (SELECT count(*) AS n, max_by(name, id) AS last, sum(sum(id)) OVER () AS s, "
+        f"max(_metadata.file_name) AS f FROM 'in') FILEFORMAT = JSON {MERGE}"
+    )
+    copy.drop("in/a.json", '{"id": 1, "name": "x"}\n{"id": 5, "name": "y"}\n')
+    copy.drop("in/b.json", '{"id": 3, "name": "z"}\n{"id":\n')
+    done = copy.run(sql)
+    assert (done.num_affected_rows, done.num_inserted_rows) == (1, 1)
+    assert [(file["rows_loaded"], file["rows_quarantined"]) for file in done.files] == [(1, 0), (0, 1)]
+    assert copy.rows() == [{"n": 3, "last": "y", "s": 9, "f": "b.json"}]
+    assert copy.run(sql).num_affected_rows == 0
+    copy.drop("in/c.json", '{"id": 7, "name": "new"}\n')
+    copy.run(sql)
+    assert [row["n"] for row in copy.rows()] == [1, 3]
+
+
+def test_aggregates_that_are_no_row_of_the_table_load_nothing(copy: Copy) -> None:
+    copy.table(n="integer")
+    copy.drop("in/a.json", '{"id": 3000000000, "name": "x"}\n')
+    with pytest.raises(CopyIntoError, match=r"column 'n': 3000000000 is not int.*line 1, column 33") as refused:
+        copy.run("COPY INTO bronze.t FROM (SELECT sum(id) AS n FROM 'in') FILEFORMAT = JSON")
+    assert refused.value.condition == "COPY_INTO_ROWS_REFUSED"
+    with pytest.raises(CopyIntoError, match="line 1, column") as mixed:
+        copy.run("COPY INTO bronze.t FROM (SELECT name, sum(id) AS n FROM 'in') FILEFORMAT = JSON")
+    assert mixed.value.condition.startswith("MISSING_GROUP_BY")
+    assert copy.run("COPY INTO bronze.t FROM (SELECT count(*) AS n FROM 'in') FILEFORMAT = JSON").num_affected_rows == 1
+
+
 @pytest.mark.parametrize(
     ("expression", "condition"),
     [("nope", "UNRESOLVED_COLUMN"), ("cast(name AS int)", "CAST_INVALID_INPUT"), ("1/0", "DIVIDE_BY_ZERO")],
@@ -244,7 +275,7 @@ def test_a_value_that_does_not_fit_is_quarantined_and_never_nulled_or_cut(copy: 
     assert [(file["rows_loaded"], file["rows_quarantined"]) for file in done.files] == [(1, 1)]
     assert copy.rows() == [{"id": 1, "amount": 10}, {"id": 4, "amount": 1}]
     refused = copy.quarantine()
-    assert [row["record"] for row in refused] == [3, 4, None]
+    assert [row["record"] for row in refused] == [3, 4, 2]
     assert "column 'id': 'x' is not int" in refused[0]["reason"]
     assert json.loads(refused[2]["raw"]) == {"id": "y", "amount": 2.5}
 
@@ -362,6 +393,46 @@ def test_the_ledger_is_rebuilt_from_the_history_of_the_table(
     copy.drop("in/c.csv", "id\n3\n")
     assert copy.run(sql).num_affected_rows == 1
     assert [row["id"] for row in copy.rows()] == [1, 2, 3]
+
+
+def test_a_rejection_that_was_killed_before_its_outcomes_stays_one_and_holds_up_nobody(copy: Copy) -> None:
+    sql = f"COPY INTO bronze.t FROM 'in' {CSV} {MERGE}"
+    copy.drop("in/a.csv", "id\n1\n")
+    copy.plan(sql)
+    state = TableState(copy.settings, "bronze.t")
+    state.reject(1, {"error_class": "X", "message": "no", "remedy": "", "exit_code": 65})
+    with pytest.raises(CopyIntoError) as rejected:
+        copy.run(sql)
+    assert rejected.value.condition == "X"
+    assert copy.run(sql).num_affected_rows == 1
+    assert [row["status"] for row in copy.files()] == ["rejected", "loaded"]
+
+
+def test_an_error_after_the_commit_does_not_reject_what_is_in_the_table(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after(*_: object) -> None:
+        raise LoadRefused("X", "after the commit")
+
+    sql = f"COPY INTO bronze.t FROM 'in' {CSV} {MERGE}"
+    copy.drop("in/a.csv", "id\n1\n")
+    monkeypatch.setattr(StatementLoad, "_refuse_unaccounted", after)
+    assert copy.run(sql).num_affected_rows == 1
+    assert copy.run(sql).num_affected_rows == 0
+    assert [(row["status"], row["rows_loaded"]) for row in copy.files()] == [("loaded", 1)]
+
+
+def test_a_planned_statement_that_is_not_understood_any_more_is_rejected(copy: Copy) -> None:
+    copy.drop("in/a.csv", "id\n1\n")
+    copy.plan(f"COPY INTO bronze.t FROM 'in' {CSV} {MERGE}")
+    root = Path(copy.settings.table_root("bronze.t"))
+    [document] = (root / "_copy_into" / "statements").iterdir()
+    document.write_text(document.read_text().replace("'inferSchema'", "'rescuedDataColumn'"))
+    copy.drop("other/b.csv", "id\n2\n")
+    assert copy.run(f"COPY INTO bronze.t FROM 'other' {CSV} {MERGE}").num_affected_rows == 1
+    assert {(row["path"], row["status"]) for row in copy.files()} == {
+        ("in/a.csv", "rejected"), ("other/b.csv", "loaded")
+    }  # fmt: skip
 
 
 def test_vacuum_leaves_the_memory_of_the_table_alone(copy: Copy) -> None:

@@ -52,7 +52,7 @@ def test_names_match_in_any_case_and_two_spellings_in_a_record_are_refused(copy:
     assert copy.run(JSON).num_affected_rows == 2
     assert copy.rows() == [{"id": 1}, {"id": 2}]
     [refused] = copy.quarantine()
-    assert refused["raw"] == '{"Id":3,"iD":3}'
+    assert (refused["record"], refused["raw"]) == (3, '{"Id": 3, "iD": 3}')
 
 
 def test_what_no_column_can_hold_is_quarantined(copy: Copy) -> None:
@@ -75,7 +75,7 @@ def test_structs_of_parquet_go_by_name_and_not_by_position(copy: Copy) -> None:
     copy.drop("in/c.parquet", parquet([{"s": {"a": "x", "b": 5}}, {"s": {"a": "6", "b": 7}}]))
     copy.run(PARQUET)
     assert [row["s"] for row in copy.rows()] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}, {"a": 6, "b": 7}]
-    assert len(copy.quarantine()) == 1
+    assert [(row["path"], row["record"]) for row in copy.quarantine()] == [("in/c.parquet", 1)]
     copy.drop("in/d.parquet", parquet([{"s": {"a": 1, "new": 2}}]))
     with pytest.raises(CopyIntoError, match=r"'s\.new'") as refused:
         copy.run(PARQUET)
@@ -112,7 +112,12 @@ def test_digits_and_times_are_not_cut_off(copy: Copy) -> None:
         {"d": Decimal("1.23"), "day": date(2024, 1, 31)},
         {"d": Decimal("1.50"), "day": date(2024, 2, 1)},
     ]
-    assert len(copy.quarantine()) == 4
+    assert [(row["path"], row["record"], row["raw"]) for row in copy.quarantine()] == [
+        ("in/a.csv", 3, "1.239,2024-01-31"),
+        ("in/a.csv", 4, "2,2024-01-31 10:00:00"),
+        ("in/b.json", 2, '{"d": 1.555}'),
+        ("in/b.json", 3, '{"day": "2024-02-01T10:00:00"}'),
+    ]
 
 
 def test_a_record_that_breaks_a_constraint_is_quarantined(copy: Copy) -> None:
@@ -121,10 +126,10 @@ def test_a_record_that_breaks_a_constraint_is_quarantined(copy: Copy) -> None:
     copy.spark.sql(f"ALTER TABLE delta.`{root}` ADD CONSTRAINT small CHECK (n < 10)")
     copy.drop("in/a.json", '{"id": 1, "n": 5}\n{"n": 6}\n{"id": 3, "n": 50}\n{"id": 4, "n": 1, "s": "long"}\n')
     assert copy.run(JSON).num_affected_rows == 1
-    assert [row["reason"] for row in copy.quarantine()] == [
-        "column 'id' is NOT NULL and there is no value",
-        "CHECK constraint small: n < 10",
-        "column 's' is longer than varchar(2)",
+    assert [(row["record"], row["reason"]) for row in copy.quarantine()] == [
+        (2, "column 'id' is NOT NULL and there is no value"),
+        (3, 'CHECK constraint small: n < 10 is false of {"n":50}'),
+        (4, "column 's' is longer than varchar(2): long"),
     ]
     copy.drop("in/b.csv", "2\n")
     with pytest.raises(CopyIntoError) as refused:
@@ -187,3 +192,53 @@ def test_folders_give_columns_unless_they_are_plain(copy: Copy) -> None:
     with pytest.raises(CopyIntoError, match="'hour'"):
         copy.run(JSON)
     assert copy.run(f"{JSON} FORMAT_OPTIONS ('recursiveFileLookup' = 'true')").num_affected_rows == 1
+
+
+def test_a_column_that_neither_files_nor_select_have_gets_its_default(copy: Copy) -> None:
+    root = copy.settings.table_root("bronze.t")
+    copy.spark.sql(
+        f"CREATE TABLE delta.`{root}` (id bigint, s string DEFAULT 'none', d date DEFAULT DATE'2024-01-31') "
+        "USING delta TBLPROPERTIES ('delta.feature.allowColumnDefaults' = 'supported')"
+    )
+    csv = "FILEFORMAT = CSV PATTERN = '*.csv'"
+    copy.drop("in/a.json", '{"id": 1}\n')
+    copy.run(f"{JSON} FILES = ('a.json')")
+    copy.drop("in/b.json", '{"id": 2, "S": "x"}\n{"id": 3}\n')
+    copy.run(f"{JSON} FILES = ('b.json')")
+    copy.drop("in/c.parquet", parquet([{"id": 4}]))
+    copy.run(f"{PARQUET} PATTERN = '*.parquet'")
+    copy.drop("in/d.csv", "5\n")
+    copy.run(f"COPY INTO bronze.t (id) FROM 'in' {csv}")
+    copy.drop("in/e.csv", "6\n")
+    copy.run(f"COPY INTO bronze.t FROM (SELECT _c0::bigint AS id, NULL AS s FROM 'in') {csv}")
+    day = date(2024, 1, 31)
+    assert [tuple(row.values()) for row in copy.rows()] == [
+        (1, "none", day), (2, "x", day), (3, None, day), (4, "none", day), (5, "none", day), (6, None, day)
+    ]  # fmt: skip
+
+
+def test_names_that_differ_in_case_only_are_one_column_below_too(copy: Copy) -> None:
+    copy.drop("in/a.parquet", parquet([{"Id": 1, "s": {"A": 1, "l": [{"K": 1}]}}]))
+    copy.drop("in/b.parquet", parquet([{"id": 2, "S": {"a": 2, "l": [{"k": 2}]}}]))
+    assert copy.run(f"{PARQUET} {MERGE}").num_affected_rows == 2
+    copy.drop("in/c.parquet", parquet([{"ID": 3, "s": {"a": 3, "L": [{"k": 3}]}}]))
+    assert copy.run(PARQUET).num_affected_rows == 1
+    copy.drop("json/a.json", '{"id": 4, "s": {"A": 4, "l": [{"K": 4}]}}\n{"iD": 5, "s": {"a": 5, "l": [{"k": 5}]}}\n')
+    assert copy.run("COPY INTO bronze.t FROM 'json' FILEFORMAT = JSON").num_affected_rows == 2
+    assert [value for row in copy.rows() for value in (str(row).lower(),)] == [
+        str({"id": n, "s": {"a": n, "l": [{"k": n}]}}) for n in range(1, 6)
+    ]
+
+
+def test_the_line_of_a_refused_record_is_told_whatever_stands_around_it(copy: Copy) -> None:
+    copy.table(n="integer", s="string")
+    bad = "99999999999"
+    copy.drop("in/a.csv", f'n,s\n\n1,"two\nlines"\n2,x,y\n{bad},z\n')
+    sql = "COPY INTO bronze.t FROM (SELECT n::bigint AS n, s FROM 'in') FILEFORMAT = {} PATTERN = '*.{}' "
+    copy.run(sql.format("CSV", "csv") + "FORMAT_OPTIONS ('header' = 'true', 'multiLine' = 'true')")
+    copy.drop("in/b.json", f'\n{{"n": "1"}}\n{{"n":\n{{"n": "{bad}"}}\n')
+    copy.run(sql.format("JSON", "json").replace(", s", ""))
+    assert [(row["path"], row["record"]) for row in copy.quarantine()] == [
+        ("in/a.csv", 5), ("in/a.csv", 6), ("in/b.json", 3), ("in/b.json", 4)
+    ]  # fmt: skip
+    assert {row["n"] for row in copy.rows()} == {1}

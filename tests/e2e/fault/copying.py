@@ -64,6 +64,14 @@ class CopyHome(Home):
             if found[ident] != due[ident]
         ]
 
+    def unaccounted(self) -> list[str]:
+        """What `sluice files` does not say of the landing files: each is loaded once, with all of its records."""
+        printed = [json.loads(line) for line in self.sluice("files", "bronze.t", "--json").splitlines()]
+        loaded = Counter((row["path"], row["rows_loaded"]) for row in printed if row["status"] == "loaded")
+        due = Counter((f"in/{file.name}", len(file.read_text().splitlines())) for file in self.landing.rglob("*.json"))
+        pending = [f"{row['path']} is pending" for row in printed if row["status"] == "pending"]
+        return [*pending, *(f"{key} is told {loaded[key]} times" for key in {*due, *loaded} if loaded[key] != due[key])]
+
 
 def records(first: int, count: int) -> bytes:
     """`count` JSON records with ids from `first`."""

@@ -1,16 +1,15 @@
 """COPY INTO loads each record once: killed at its commits, run by many at once, killed at random."""
 
 import os
-import random
 import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.fault.chaos import Chaos
 from tests.e2e.fault.copying import CopyHome, copying, records
 from tests.e2e.fault.injector import Injector, Point, When, recorded_points
 from tests.e2e.fault.kills import target_version
@@ -21,7 +20,8 @@ KINDS: list[tuple[When, Point]] = [
     ("after", Point("put", f"{STATE}/ledger/_delta_log/00000000000000000001.json")),
     ("after", Point("put", COMMIT)),
 ]
-STATEMENTS = 20
+STATEMENTS, KILLS = 20, 25
+SEEDS = [int(seed) for seed in os.environ.get("SLUICE_FAULT_SEEDS", "1 2 3").split()]
 
 
 def killed_and_recovered(injector: Injector, home: CopyHome, point: Point, when: When) -> list[str]:
@@ -88,35 +88,22 @@ def test_statements_on_one_table_at_once_load_each_file_once(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
 def test_twenty_statements_at_once_with_random_kills_lose_and_double_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
 ) -> None:
     home = copying(tmp_path / "home", files=0)
     for number in range(STATEMENTS):
         home.drop(f"own{number}.json", records(number * 100, 50), 1_700_000_000 + number)
     home.drop("shared.json", records(100_000, 50), 1_700_000_100)
-    chance = random.Random(20)
-    clauses = [f"FILES = ('own{number}.json', 'shared.json')" for number in range(STATEMENTS)]
-    waiting, kills, started = list(clauses), 0, time.monotonic()
-    while waiting:
-        running = [(clause, home.start_statement(clause)) for clause in waiting]
-        waiting = []
-        for _, process in chance.sample(running, len(running) // 2):
-            time.sleep(chance.uniform(0, 4))
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-                kills += process.poll() is None
-        for clause, process in running:
-            code, _, stderr = home.finish_statement(process)
-            if code == -signal.SIGKILL and time.monotonic() - started < 600:
-                waiting.append(clause)  # whoever was killed runs its statement again
-            else:
-                assert code == 0, stderr[-2000:]
-        if len(waiting) <= 2:
-            break
-    for clause in waiting:
-        assert home.finish_statement(home.start_statement(clause))[0] == 0
+    chaos, started = Chaos(home, seed, KILLS), time.monotonic()
+    chaos.run([f"FILES = ('own{number}.json', 'shared.json')" for number in range(STATEMENTS)])
     with capsys.disabled():
         seconds = time.monotonic() - started
-        print(f"\n{STATEMENTS} statements, {kills} kills, {seconds:.0f} s: {home.wrong() or 'none lost or doubled'}")  # noqa: T201
+        print(f"\nseed {seed}: {seconds:.0f} s, ends {dict(chaos.ends)}, killed {dict(chaos.hit)}")  # noqa: T201
+    assert chaos.problems == []
     assert home.wrong() == []
+    assert home.unaccounted() == []
+    version = target_version(home.target)
+    code, result, _ = home.finish_statement(home.start_statement(""))
+    assert (code, result["num_affected_rows"], target_version(home.target)) == (0, 0, version)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from include.config.errors import StateLost
 from include.config.settings import Settings
@@ -16,6 +17,8 @@ from include.copy_into.results import Rejected, iter_files, over, rejection_of
 from include.copy_into.state import STATE, TableState
 from include.copy_into.statement import read_statement
 from include.ledger.ledger import Ledger
+from include.ledger.outcomes import SOURCE_FILE
+from include.ledger.target import app_id
 from tests.unit.copy_into.playing import SQL, files_of, home, land, load, plan
 
 FORCED = SQL.replace("'mergeSchema'", "'force' = 'true', 'mergeSchema'")
@@ -179,3 +182,14 @@ def test_a_planned_statement_that_is_not_understood_any_more_keeps_nobody_from_p
 
 def not_understood(*_: object) -> None:
     raise ValueError("an option that is refused now")
+
+
+def test_files_of_a_pipeline_whose_ledger_is_lost_are_known_by_the_rows_of_the_table(settings: Settings) -> None:
+    land(settings, "a.csv", "b.csv")
+    rows = pa.table({"id": [1], SOURCE_FILE: ["in/a.csv"]})
+    done = CommitProperties(app_transactions=[Transaction(app_id("trips"), 1)])
+    write_deltalake(settings.table_root("bronze.t"), rows, commit_properties=done)
+    assert files_of(settings, plan(settings)) == [("in/b.csv", 1)]
+    lose(settings, "ledger")
+    Path(settings.state_root("trips", "failures")).mkdir(parents=True)  # of a run that found its ledger lost
+    assert files_of(settings, plan(settings)) == [("in/b.csv", 1)]
