@@ -81,18 +81,9 @@ class TableLoader:
             statement = intent.statement()
             attempt = self.attempts.begin(planned.batch)
             with Watchdog(self.spark, lambda seconds: self.attempts.note_hang(planned.batch, seconds)):
-                load = StatementLoad(
-                    self.spark,
-                    self.settings,
-                    self.pool,
-                    self.state,
-                    self.attempts,
-                    self.run_id,
-                    planned,
-                    intent,
-                    statement,
-                )
-                outcomes = load.load(attempt.isolate)
+                outcomes = StatementLoad(
+                    self.spark, self.settings, self.pool, self.state, self.attempts, self.run_id, planned, intent
+                ).load(statement, isolate=attempt.isolate)
         except (SluiceError, Py4JJavaError, PySparkException) as error:
             outcomes = self._failed(planned, error)
         self.attempts.end(planned.batch)

@@ -127,7 +127,7 @@ def _selected(
 
 def _aggregates(spark: SparkSession, visible: DataFrame, selected: Sequence[Column]) -> bool:
     """Whether the expressions make one row of all records; Spark knows its functions."""
-    plan = spark.createDataFrame([], visible.schema).select(*selected)._jdf.queryExecution().analyzed()  # type: ignore[operator]
+    plan = spark.createDataFrame([], visible.schema).select(*selected)._jdf.queryExecution().analyzed()
     while plan.getClass().getSimpleName() != "Aggregate":
         if plan.children().size() != 1:
             return False
