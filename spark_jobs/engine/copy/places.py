@@ -4,12 +4,12 @@ beside the records of the file. Where the two numbers differ nothing is said.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from include.config.ingest import Ingest
@@ -26,12 +26,12 @@ SIZE, COUNT = "spark.sql.files.maxPartitionBytes", "spark.sql.files.minPartition
 
 
 def with_rows(frame: DataFrame) -> DataFrame:
-    """The same records with ROW, which grows within a file that is read in `whole_files`."""
+    """The same records with ROW, which grows within a file that is read by `in_place`."""
     return frame.withColumn(ROW, F.monotonically_increasing_id())
 
 
 @contextmanager
-def whole_files(spark: SparkSession) -> Iterator[None]:
+def _whole_files(spark: SparkSession) -> Iterator[None]:
     """What is read within reads files of up to NUMBERED_BYTES in one go, so that their rows come in order."""
     before = {name: spark.conf.get(name, None) for name in (SIZE, COUNT)}
     spark.conf.set(SIZE, str(NUMBERED_BYTES))
@@ -44,9 +44,8 @@ def whole_files(spark: SparkSession) -> Iterator[None]:
 
 
 class Refused(NamedTuple):
-    """A refused record: its file as Spark names it, its ROW, the reason, and its columns as JSON."""
+    """A refused record: its ROW, the reason, and its columns as JSON."""
 
-    file: str
     row: int
     reason: str
     record: str
@@ -66,16 +65,6 @@ class Spans:
         return self.before[at] + row - self.firsts[at]
 
 
-def spans_of(frame: DataFrame) -> Mapping[str, Spans]:
-    """The spans of each file, as Spark names it; `frame` has ROW."""
-    partition = F.shiftright(ROW, PARTITION_BITS)
-    found = frame.groupBy(FILE, partition).agg(F.min(ROW).alias("first"), F.count("*").alias("rows"))
-    parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for row in found.toArrow().to_pylist():
-        parts[row[FILE]].append((row["first"], row["rows"]))
-    return {name: _spans(sorted(of_file)) for name, of_file in parts.items()}
-
-
 def _spans(parts: Sequence[tuple[int, int]]) -> Spans:
     before, total = [], 0
     for _, rows in parts:
@@ -85,19 +74,28 @@ def _spans(parts: Sequence[tuple[int, int]]) -> Spans:
 
 
 def in_place(
-    spark: SparkSession, ingest: Ingest, frame: DataFrame, refused: Sequence[Refused], files: Sequence[BatchFile]
+    spark: SparkSession, ingest: Ingest, frame: DataFrame, refused: Column, files: Sequence[BatchFile]
 ) -> list[Refusal]:
-    """A refusal for each of the `refused` records of `frame`, which has ROW and is read in `whole_files`: with its line
-    and its text there, or its number in a file without lines, where they are known.
+    """A refusal for each record of `frame` for which `refused` gives ROW, its reason and its columns as JSON: with its
+    line and its text there, or its number in a file without lines, where they are known.
     """
-    if not refused:
-        return []
-    spans, by_name = spans_of(frame), dict(zip(spark_names(spark, files), files, strict=True))
-    of_file: dict[str, list[Refused]] = defaultdict(list)
-    for one in refused:
-        of_file[one.file].append(one)
+    by_name = dict(zip(spark_names(spark, files), files, strict=True))
+    parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    found: dict[str, list[Refused]] = defaultdict(list)
+    # All in one query: a second one may number its rows otherwise.
+    grouped = frame.groupBy(FILE, F.shiftright(ROW, PARTITION_BITS)).agg(
+        F.min(ROW).alias("first"), F.count("*").alias("rows"), F.collect_list(refused).alias("refused")
+    )
+    with _whole_files(spark):
+        rows = grouped.toArrow().to_pylist()
+    for row in rows:
+        parts[row[FILE]].append((row["first"], row["rows"]))
+        found[row[FILE]] += [Refused(*one.values()) for one in row["refused"]]
     return [
-        refusal for name, found in of_file.items() for refusal in _placed(ingest, by_name[name], found, spans[name])
+        refusal
+        for name, of_file in found.items()
+        if of_file
+        for refusal in _placed(ingest, by_name[name], of_file, _spans(sorted(parts[name])))
     ]
 
 

@@ -27,11 +27,11 @@ from include.probe.workers import ProbePool
 from spark_jobs.engine.batch_files import BatchFile, spark_names
 from spark_jobs.engine.copy.constraints import Constraints
 from spark_jobs.engine.copy.matching import lacking
-from spark_jobs.engine.copy.places import ROW, Refused, in_place, whole_files, with_rows
+from spark_jobs.engine.copy.places import ROW, in_place, with_rows
 from spark_jobs.engine.copy.shape import MISFIT_REASON, RECORD, Shaped, misfits, mismatch, shape
 from spark_jobs.engine.copy.source import own_columns, source_schema
 from spark_jobs.engine.copy.spark_errors import first_line, told
-from spark_jobs.engine.frames import CORRUPT, FILE, exact_names
+from spark_jobs.engine.frames import CORRUPT, exact_names
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import find_misfits
 from spark_jobs.engine.readers import read_files
@@ -142,15 +142,13 @@ class Preparation:
         with exact_names(self.spark):
             unread = find_misfits(frame, by_name, work.schema.schema, self.statement.ingest)
         shaped = self.shaped(work, frame)
-        uncast = shaped.frame.where(F.col(CORRUPT).isNull() & F.col(MISFIT_REASON).isNotNull())
+        uncast = F.col(CORRUPT).isNull() & F.col(MISFIT_REASON).isNotNull()
         if shaped.aggregated:
-            self._refuse_aggregated(uncast)
+            self._refuse_aggregated(shaped.frame.where(uncast))
             return replace(work, misfits=unread, tried=True)
-        with whole_files(self.spark):
-            found = uncast.select(FILE, ROW, MISFIT_REASON, RECORD).toArrow().to_pylist()
-            refused = [Refused(*row.values()) for row in found]
-            uncast_refusals = in_place(self.spark, self.statement.ingest, frame, refused, work.full)
-        return replace(work, misfits=[*unread, *uncast_refusals], tried=True)
+        refused = F.when(uncast, F.struct(ROW, MISFIT_REASON, RECORD))
+        placed = in_place(self.spark, self.statement.ingest, shaped.frame, refused, work.full)
+        return replace(work, misfits=[*unread, *placed], tried=True)
 
     def after_failure(self, work: Work, error: Exception) -> Work:
         """The work without what made Spark fail, the rule about it applied.

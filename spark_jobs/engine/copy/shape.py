@@ -118,7 +118,11 @@ def _selected(
     names = tuple(name for _, name in expressions)
     _refuse_twice(statement, names)
     selected = [F.expr(sql) for sql, _ in expressions]
-    if not _aggregates(spark, visible, selected):
+    try:
+        aggregated = _aggregates(spark, visible, selected)
+    except AnalysisException as error:  # only together they are wrong
+        raise told(error, statement.select[0].place) from error
+    if not aggregated:
         return names, base.select(*selected, *own).toDF(*_numbered(names), *own), False
     nothing = [F.lit(None).cast("string") for _ in OWN]
     together = base.where(F.col(CORRUPT).isNull()).select(*selected, *nothing)
