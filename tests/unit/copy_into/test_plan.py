@@ -109,7 +109,7 @@ def test_a_lost_ledger_without_history_is_an_error_not_a_second_load(settings: S
     load(settings)  # its commit has no note
     root = Path(settings.table_root("bronze.t"))
     subprocess.run(["rm", "-r", str(root / STATE)], check=True)
-    with pytest.raises(Exception, match="does not name them all") as lost:
+    with pytest.raises(Exception, match="does not name all") as lost:
         plan(settings)
     assert lost.value.exit_code == 78  # type: ignore[attr-defined]
 
