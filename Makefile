@@ -113,10 +113,6 @@ notebook: setup ## Run notebooks/streaming_demo.ipynb from top to bottom and kee
 bench-cache: setup ## Join with a table of a million rows, cached and uncached; rewrites benchmarks/cache.md and its chart
 	$(PYTHON_BIN) -m benchmarks.cache $(ARGS)
 
-.PHONY: bench-copy-into
-bench-copy-into: setup ## COPY INTO with 100,000 known files; rewrites benchmarks/copy_into.md
-	$(PYTHON_BIN) -m benchmarks.copy_into $(ARGS)
-
 .PHONY: clean
 clean: ## Remove the environment, the caches and the jars; your data/ and airflow/ stay
 	rm -rf $(VENV) .cache jars .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info spark-warehouse
