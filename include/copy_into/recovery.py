@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from include.config.errors import Defect, StateLost, TableLocked
@@ -143,7 +142,7 @@ def _refuse_another_table(state: TableState, accounted: int, committed: int) -> 
     """A table that was made anew beside the old one's state would never be given the files that the old one had."""
     if accounted <= committed:
         return
-    lost = (ds.field("batch") > committed) & (ds.field("rows_loaded") > 0)
+    lost = f"batch > {committed} AND rows_loaded > 0"
     rows = read_outcomes(state.settings, STATE, ("batch",), lost)
     if rows.num_rows:
         raise StateLost(
