@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from include.probe.csv_rows import ROWS, rows
 from include.probe.delimited import (
     ESCAPED_BYTE,
     Dialect,
@@ -32,12 +33,12 @@ LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be se
 def probe_csv(task: ProbeTask) -> FileReport:
     """Count the records of a CSV file and refuse those that Spark's reader would misread."""
     dialect = Dialect.of(task.options)
-    if not is_wide(dialect.encoding) and is_plain(task.planned):
+    if not task.as_rows and not is_wide(dialect.encoding) and is_plain(task.planned):
         report = _clean(task, dialect)
         if report is not None:
             return report
     try:
-        return _cut(task, dialect)
+        return _as_rows(task, dialect) if task.as_rows else _cut(task, dialect)
     except HeaderError as error:
         return FileReport(task.path, "broken", str(error), _lines(task, dialect))
 
@@ -152,9 +153,14 @@ def _positions(width: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Clean:
-    """Lines that are a record each, with their ends."""
+    """Lines that are a record each, with their ends; the number of the first."""
 
     text: str
+    line: int = 1
+
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """The records, without their ends, with their lines' numbers."""
+        return enumerate(self.text.replace("\r\n", "\n").split("\n")[:-1], self.line)
 
     @property
     def records(self) -> int:
@@ -162,12 +168,12 @@ class Clean:
         return self.text.count("\n")
 
 
-class _Cut:
+class Cut:
     """The records of a file that is not clean, one by one."""
 
     def __init__(self, task: ProbeTask, dialect: Dialect) -> None:
         self._task, self._dialect = task, dialect
-        self._grammar = Grammar(dialect)
+        self.grammar = Grammar(dialect)
         self.header: Record | None = None
         self.shape: tuple[str, ...] = ()
         self.records = 0
@@ -175,30 +181,35 @@ class _Cut:
         self.bad: list[BadRecord] = []
 
     def good(self) -> Iterator[str]:
-        """The raw text of each record that may be loaded; what is refused is in `bad`."""
+        """The raw text of each record that may be loaded, the header first; what is refused is in `bad`."""
+        for piece in self.pieces():
+            yield piece.text.removesuffix("\n") if isinstance(piece, Clean) else piece.raw
+
+    def pieces(self) -> Iterator[Record | Clean]:
+        """The records that may be loaded, the header first; what is refused is in `bad`."""
         for record in self._split():
             if isinstance(record, Clean):
                 self.records += record.records
-                yield record.text.removesuffix("\n")
+                yield record
                 continue
             if self.header is None:
                 self.header = record
                 if self._dialect.has_header:
                     if record.reason:
                         raise HeaderError(f"the header cannot be read as CSV: {record.reason}")
-                    self.shape = _header(record.raw, self._grammar, self._task)
+                    self.shape = _header(record.raw, self.grammar, self._task)
                     self.multiline = record.multiline
-                    yield record.raw
+                    yield record
                     continue
             self.records += 1
             if not self.shape and not record.reason:
-                self.shape = _positions(self._grammar.width(record.raw))
+                self.shape = _positions(self.grammar.width(record.raw))
             if record.reason:
                 raw = record.raw.encode("utf-8", "surrogateescape")
                 self.bad.append(BadRecord(record.line, record.reason, raw))
                 continue
             self.multiline |= record.multiline
-            yield record.raw
+            yield record
 
     def _split(self) -> Iterator[Record | Clean]:
         """Records out of a window on the text that is moved on before a record could end beyond it."""
@@ -237,7 +248,7 @@ class _Cut:
         if pattern is not None and self.shape and (run := pattern.match(window, at, at + STEP)):
             text = _before_repeated(run[0], header)
             if text:
-                clean = Clean(text)
+                clean = Clean(text, number)
                 return clean, number + clean.records, at + len(text)
         one = split(window, self._dialect, header, len(self.shape) or None, number, at)
         return next(one, (None, number, at))
@@ -253,7 +264,7 @@ def _before_repeated(lines: str, header: str | None) -> str:
 
 def _cut(task: ProbeTask, dialect: Dialect) -> FileReport:
     """Cut a file into records, and write those that may be loaded to a copy."""
-    cut = _Cut(task, dialect)
+    cut = Cut(task, dialect)
     keeps = "utf-8" if is_wide(dialect.encoding) else dialect.encoding
     good = ((raw + "\n").encode(keeps, "surrogateescape") for raw in cut.good())
     spool = ""
@@ -264,3 +275,11 @@ def _cut(task: ProbeTask, dialect: Dialect) -> FileReport:
         spool = write_spool(task.spool, ".csv", good)
     options = {"multiLine": str(cut.multiline).lower(), "encoding": keeps.upper()}
     return FileReport(task.path, "ok", "", cut.records, tuple(cut.bad), shape=cut.shape, spool=spool, options=options)
+
+
+def _as_rows(task: ProbeTask, dialect: Dialect) -> FileReport:
+    """Cut a file into records, and write those that may be loaded with their fields by name, as JSON lines."""
+    cut = Cut(task, dialect)
+    spool = write_spool(task.spool, ".json", rows(cut, dialect, task.options)) if task.spool else ""
+    bad = tuple(sorted(cut.bad, key=lambda found: found.record))
+    return FileReport(task.path, "ok", "", cut.records, bad, shape=cut.shape, spool=spool, reads_as=ROWS)

@@ -13,7 +13,7 @@ from include.probe.delimited import distinct_names
 from include.probe.probe import FileReport
 from include.probe.records import BadRecord, Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
-from include.probe.values import columns_of
+from include.probe.values import columns_of, judged
 from include.probe.workers import ProbePool
 
 DriftOutcome = Literal["added", "rescued", "quarantined", "stops"]
@@ -81,7 +81,8 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
     spec = spec_of(schema) if schema else None
     tasks = probe_tasks(settings, ingest, files, spec, refuse_unknown=ingest.refuses_unknown)
     if schema and ingest.options.format in ("json", "csv"):
-        tasks = [replace(task, columns=columns_of(schema)) for task in tasks]
+        columns = columns_of(judged(schema, ingest.options.reader))
+        tasks = [replace(task, columns=columns) for task in tasks]
     pool = ProbePool()
     try:
         reports = pool.map(tasks)

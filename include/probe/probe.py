@@ -7,6 +7,7 @@ in a tenth of a second.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from itertools import compress, islice
 
 import msgspec
@@ -27,6 +28,7 @@ from include.probe.streams import (
 )
 from include.probe.values import json_misfit
 
+_exact = msgspec.json.Decoder(float_hook=Decimal)  # every digit
 MAX_MISFITS = 10_000  # that a plan names of one file
 __all__ = ["FileReport", "ProbeTask", "Verdict", "probe"]
 
@@ -77,7 +79,7 @@ def _json_misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
         for line in block.splitlines():
             number += 1
             if line.strip(BLANK) and number not in refused:
-                reason = json_misfit(msgspec.json.decode(line), task.columns or {})
+                reason = json_misfit(_exact.decode(line), task.columns or {})
                 if reason:
                     yield BadRecord(number, reason, line)
 

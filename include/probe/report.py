@@ -18,7 +18,8 @@ class ProbeTask:
     clean JSON file. `spool` is the folder for a clean copy where one is needed; None where nothing may be written.
     `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch. With
     `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one. `columns` (types by name) asks
-    for the records of JSON and CSV files with a value of another type: a plan's question, a load asks Spark.
+    for the records of JSON and CSV files with a value of another type: a plan's question, a load asks Spark. `as_rows`
+    asks for a clean copy of a CSV file that needs no reader of its own for its header (see csv_rows.py).
     """
 
     path: str
@@ -31,6 +32,7 @@ class ProbeTask:
     thorough: bool = False
     refuse_unknown: bool = False
     columns: Mapping[str, Any] | None = None
+    as_rows: bool = False
 
     @property
     def any_keys(self) -> bool:

@@ -1,7 +1,8 @@
 """Whether values are of their columns' types, told without Spark: for `sluice plan`, which names what a load will not
-keep in its column. Pure; where Spark's parsers take more than one form, what may be one of them passes.
+keep in its column, and for the reasons in the quarantine. Pure; the rules are those of spark_jobs/engine/exact.py.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -11,12 +12,20 @@ from include.config.field_metadata import PARTITION, SOURCE_NAME
 
 JsonType = Any  # Spark's type as JSON: a name, or a mapping for struct, array and map
 BITS: Mapping[str, int] = {"byte": 8, "short": 16, "integer": 32, "long": 64}
+SQL_NAMES = {"byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
+# What a format option of the reader takes out of our hands.
+FORMATS = {"dateFormat": "date", "timestampFormat": "timestamp", "timestampNTZFormat": "timestamp_ntz"}
 INTEGER = re.compile(r"[+-]?\d+")
-DATE = re.compile(r"\s*[+-]?\d{4,}-\d{1,2}-\d{1,2}\s*")
-TIMESTAMP = re.compile(r"\s*[+-]?\d{4,}(-\d{1,2}(-\d{1,2}([ Tt].*)?)?)?\s*|\s*[Tt]?\d{1,2}:.*", re.DOTALL)
+DATE = re.compile(r"\s*[+-]?\d{4,7}-\d{1,2}-\d{1,2}\s*")
+TIMESTAMP = re.compile(r"\s*[+-]?\d{4,7}-\d{1,2}-\d{1,2}([ T].*)?\s*", re.DOTALL)
+NANOSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
+WITHOUT_ZONE = re.compile(r"\s*[+-]?[0-9-]+(?:[ T][0-9:.]*)?\s*")
+THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*")
 DECIMAL = re.compile(r"decimal\((\d+), ?(-?\d+)\)")
 SHOWN = 80  # characters of a value in a reason
 SPECIAL = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
+MAX_FLOAT = 3.4028235677973366e38  # what is not less is infinite as a float
+MAX_SECONDS = (1 << 63) // 1_000_000 - 1
 
 
 def columns_of(schema: JsonType) -> dict[str, JsonType]:
@@ -28,12 +37,31 @@ def columns_of(schema: JsonType) -> dict[str, JsonType]:
     }
 
 
+def judged(kind: JsonType, options: Mapping[str, str]) -> JsonType:
+    """The type without the parts whose texts the reader's options give a format: those are not judged here."""
+    if isinstance(kind, Mapping):
+        return {key: judged(value, options) for key, value in kind.items()}
+    if isinstance(kind, list):
+        return [judged(value, options) for value in kind]
+    if kind in (FORMATS[option] for option in FORMATS.keys() & options.keys()):
+        return "string"
+    localized = options.get("locale", "en-US") != "en-US"
+    return "string" if localized and isinstance(kind, str) and DECIMAL.fullmatch(kind) else kind
+
+
 def json_misfit(record: Mapping[str, Any], columns: Mapping[str, JsonType]) -> str:
     """Why a decoded JSON record does not fit, "" if it does."""
     for name, kind in columns.items():
         if (value := record.get(name)) is not None and not _json_fits(value, kind):
-            return _reason(name, value, kind)
+            return _reason(name, _shown(value), kind)
     return ""
+
+
+def _shown(value: object) -> str:
+    try:
+        return str(value) if isinstance(value, Decimal) else json.dumps(value, default=str)
+    except RecursionError:
+        return "a value nested too deeply"
 
 
 def text_misfit(fields: Sequence[str], header: Sequence[str], columns: Mapping[str, JsonType], null: str) -> str:
@@ -42,14 +70,14 @@ def text_misfit(fields: Sequence[str], header: Sequence[str], columns: Mapping[s
         return f"has {len(fields)} fields, the header has {len(header)}"
     for name, text in zip(header, fields, strict=True):
         if name in columns and text not in ("", null) and not _text_fits(text, columns[name]):
-            return _reason(name, text, columns[name])
+            return _reason(name, repr(text), columns[name])
     return ""
 
 
-def _reason(name: str, value: object, kind: JsonType) -> str:
-    shown = repr(value)
-    shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
-    return f"column {name!r}: {shown} is not {kind if isinstance(kind, str) else kind['type']}"
+def _reason(name: str, value: str, kind: JsonType) -> str:
+    shown = value if len(value) <= SHOWN else value[:SHOWN] + "..."
+    wanted = kind if isinstance(kind, str) else kind["type"]
+    return f"column {name!r}: {shown} is not {SQL_NAMES.get(wanted, wanted)}"
 
 
 def _json_fits(value: object, kind: JsonType) -> bool:
@@ -59,15 +87,19 @@ def _json_fits(value: object, kind: JsonType) -> bool:
         return _nested_fits(value, kind)
     if kind in BITS or kind in ("double", "float", "boolean"):
         return _plain_fits(value, kind)
+    if kind == "timestamp" and type(value) is int:
+        return abs(value) <= MAX_SECONDS
     if kind == "date" or kind.startswith("timestamp"):
-        return _text_fits(value, kind) if isinstance(value, str) else kind != "date" and type(value) is int
-    return type(value) in (int, float, str) and _text_fits(str(value), kind)
+        return isinstance(value, str) and _text_fits(value, kind)
+    return type(value) in (int, float, Decimal, str) and _text_fits(str(value), kind)
 
 
 def _plain_fits(value: object, kind: str) -> bool:
     if kind in BITS:
         return type(value) is int and -(1 << BITS[kind] - 1) <= value < 1 << BITS[kind] - 1
-    return type(value) is bool if kind == "boolean" else type(value) in (int, float)
+    if kind == "boolean":
+        return type(value) is bool
+    return type(value) in (int, float, Decimal) and (kind == "double" or abs(float(str(value))) < MAX_FLOAT)
 
 
 def _nested_fits(value: object, kind: Mapping[str, Any]) -> bool:
@@ -84,23 +116,40 @@ def _text_fits(text: str, kind: JsonType) -> bool:
     if kind == "boolean":
         return text.lower() in ("true", "false")
     if kind in ("double", "float"):
-        return text.strip().lower() in SPECIAL or _is_number(text.strip().rstrip("dDfF"))
-    pattern = DATE if kind == "date" else TIMESTAMP if str(kind).startswith("timestamp") else None
-    return pattern.fullmatch(text) is not None if pattern else _decimal_fits(text, str(kind))
+        return text.strip().lower() in SPECIAL or _float_fits(text, kind)
+    if kind == "date":
+        return DATE.fullmatch(text) is not None
+    if str(kind).startswith("timestamp"):
+        return TIMESTAMP.fullmatch(text) is not None and _clock_fits(text, str(kind))
+    return _decimal_fits(text, str(kind))
+
+
+def _float_fits(text: str, kind: str) -> bool:
+    try:
+        return "_" not in text and abs(float(text)) < (MAX_FLOAT if kind == "float" else float("inf"))
+    except ValueError:
+        return False
+
+
+def _clock_fits(text: str, kind: str) -> bool:
+    zoned = kind == "timestamp_ntz" and WITHOUT_ZONE.fullmatch(text) is None
+    return not zoned and not NANOSECONDS.search(text)
 
 
 def _decimal_fits(text: str, kind: str) -> bool:
-    """False for what is no number or has too many digits before the point; True for other types."""
+    """False for what is no number, or has too many digits on a side of the point; True for other types."""
     limits = DECIMAL.fullmatch(kind)
-    if limits is None or not _is_number(text):
-        return limits is None
-    whole = Decimal(text.replace(",", "")).adjusted() + 1
-    return whole <= int(limits[1]) - int(limits[2])
-
-
-def _is_number(text: str) -> bool:
+    if limits is None:
+        return True
+    if "," in text and not THOUSANDS.fullmatch(text):
+        return False
     try:
-        Decimal(text.replace(",", ""))
+        number = Decimal(text.replace(",", ""))
     except InvalidOperation:
         return False
-    return True
+    if not number.is_finite() or number.is_zero():
+        return number.is_finite()
+    precision, scale = int(limits[1]), int(limits[2])
+    digits, exponent = number.as_tuple()[1:]
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return number.adjusted() < precision - scale and int(exponent) + zeros >= -scale

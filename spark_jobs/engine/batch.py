@@ -41,7 +41,9 @@ from include.probe.spool import clear_spool
 from include.probe.tasks import planned_file, probe_tasks, spool_of
 from include.probe.workers import ProbePool
 from spark_jobs.engine.batch_files import BatchFile, by_few_shapes, own_columns, spark_names
+from spark_jobs.engine.csv_rows import rare
 from spark_jobs.engine.evolution import Evolution
+from spark_jobs.engine.frames import exact_names
 from spark_jobs.engine.isolation import Isolation
 from spark_jobs.engine.misfits import files_with_misfits, find_misfits, reason_of
 from spark_jobs.engine.own_schemas import without_place
@@ -141,7 +143,7 @@ class BatchLoader:
     def _prepare(self, planned: PlannedBatch, attempt: Attempt) -> tuple[Work, Attempt]:
         """The work under its schema. The first schema is inferred by Spark, which a file can hang as well."""
         known = self.evolution.known()
-        reports = self._probe(planned, known, thorough=attempt.isolate)
+        reports = self._with_rows(planned, self._probe(planned, known, thorough=attempt.isolate))
         files = [self._batch_file(file, report) for file, report in zip(planned.files, reports, strict=True)]
         readable = [file for file in files if file.report.verdict == "ok"]
         left_out = {file.path: file.report for file in files if file.report.verdict != "ok"}
@@ -168,6 +170,18 @@ class BatchLoader:
                 thorough=thorough, refuse_unknown=self.ingest.refuses_unknown,
             )
         )  # fmt: skip
+
+    def _with_rows(self, planned: PlannedBatch, reports: Sequence[FileReport]) -> list[FileReport]:
+        """The reports, those on CSV files of rare headers with a copy that needs no reader of its own."""
+        paths = rare(self.ingest, reports, {file.path: file.size for file in planned.files})
+        if not paths:
+            return list(reports)
+        spool = spool_of(self.settings, self.pipeline.name, planned.batch)
+        files = [file for file in planned.files if file.path in paths]
+        log.info("batch %d: %d files have rare headers", planned.batch, len(files))
+        tasks = [replace(task, as_rows=True) for task in probe_tasks(self.settings, self.ingest, files, None, spool)]
+        again = {report.path: report for report in self.pool.map(tasks)}
+        return [again.get(report.path, report) for report in reports]
 
     def _probe_again(
         self, planned: PlannedBatch, files: Sequence[BatchFile], schema: SchemaVersion
@@ -240,24 +254,24 @@ class BatchLoader:
     def _with_misfits(self, work: Work) -> Work:
         log.info("batch %d: some records do not fit the schema; looking for them", work.planned.batch)
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
-        files = work.full
-        if self.ingest.rescued_column is not None or self.evolution.widens:
+        with exact_names(self.spark):
             names = [
                 name
-                for frame, schema in self._in_parts(work, files)
+                for frame, schema in self._in_parts(work, work.full)
                 for name in files_with_misfits(frame, schema, self.ingest)
             ]
-            if self.evolution.widens and not work.widened:
-                return replace(self.evolution.widened(work, [by_name[name] for name in names]), widened=True)
-        if self.ingest.rescued_column is not None:
-            work = work.rescuing({by_name[name].path for name in names})
-            # No file, where Spark tried a refused line before it was taken out.
-            files = [file for file in work.full if file.rescue]
-        misfits = [
-            misfit
-            for frame, schema in self._in_parts(work, files)
-            for misfit in find_misfits(frame, by_name, schema, self.ingest)
-        ]
+        if self.evolution.widens and not work.widened:
+            return replace(self.evolution.widened(work, [by_name[name] for name in names]), widened=True)
+        paths = {by_name[name].path for name in names}
+        work = work.doubting(paths) if self.ingest.rescued_column is None else work.rescuing(paths)
+        # No file, where Spark tried a refused line before it was taken out.
+        files = [file for file in work.full if file.rescue or file.doubt]
+        with exact_names(self.spark):
+            misfits = [
+                misfit
+                for frame, schema in self._in_parts(work, files)
+                for misfit in find_misfits(frame, by_name, schema, self.ingest)
+            ]
         self._refuse_failed(misfits)
         return replace(work, misfits=misfits, tried=True)
 

@@ -25,7 +25,8 @@ GLOB_CHARACTERS = re.compile(r"([{}\[\]*?\\])")
 class BatchFile:
     """A file of the batch that is to be read: its ledger path and version, where it is, and what the probe found.
 
-    `rescue` says that something in it does not fit the schema: it is read with what that takes.
+    `rescue` says that something in it does not fit the schema: it is read with what that takes. `doubt` says the same
+    where nothing can be rescued: then CORRUPT is the record's own text.
     """
 
     path: str
@@ -33,6 +34,7 @@ class BatchFile:
     planned: Planned
     report: FileReport
     rescue: bool = False
+    doubt: bool = False
 
     @property
     def uri(self) -> str:

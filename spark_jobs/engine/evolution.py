@@ -32,9 +32,10 @@ from include.probe.probe import FileReport
 from spark_jobs.engine.batch_files import BatchFile, holds_its_schema
 from spark_jobs.engine.fitting import fit_columns
 from spark_jobs.engine.growth import changes, extended, keep, missing
+from spark_jobs.engine.inference import infer_schema, schema_groups
 from spark_jobs.engine.names import is_partition
 from spark_jobs.engine.partitions import partition_fields
-from spark_jobs.engine.readers import infer_schema, read_files, schema_groups
+from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.schemas import (
     SchemaStore,
     SchemaVersion,

@@ -15,7 +15,8 @@ from pyspark.sql.types import StructType
 from include.config.pipeline import Ingest
 from include.ledger.attempts import Attempt, AttemptStore
 from spark_jobs.engine.batch_files import BatchFile, own_columns
-from spark_jobs.engine.readers import infer_schema, read_files
+from spark_jobs.engine.inference import infer_schema
+from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.watchdog import restart_if_dead
 
 

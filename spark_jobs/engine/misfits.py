@@ -7,31 +7,18 @@ nothing.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import (
-    BooleanType,
-    ByteType,
-    DataType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    ShortType,
-    StringType,
-    StructType,
-    TimestampType,
-)
+from pyspark.sql.types import StructType
 
 from include.config.ingest import Check, Ingest
 from include.ledger.quarantine import Refusal
 from include.probe.delimited import Dialect, Grammar
 from include.probe.streams import blocks, whole_lines
+from include.probe.values import JsonType, columns_of, json_misfit, judged, text_misfit
 from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.checks import fails_any, first_failed
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, quoted
@@ -39,80 +26,40 @@ from spark_jobs.engine.names import source_schema
 
 FAILED = "__sluice_failed"
 RECORD = "__sluice_record"
-MAX_SHOWN = 80  # characters of a value in a reason; the raw record is beside it
-BITS: Mapping[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
+UNEXPLAINED = "a value does not fit the schema"
 
 
-def explain_json(raw: str, schema: StructType) -> str:
+def explain_json(raw: str, columns: Mapping[str, JsonType]) -> str:
     """Why a JSON line does not fit."""
     try:
-        record = json.loads(raw)
+        record = json.loads(raw, parse_float=Decimal)
     except RecursionError:
         return "nested too deeply"
     except ValueError as error:
         return f"not valid JSON: {error}"
     if not isinstance(record, dict):
         return "not a JSON object"
-    for field in schema:
-        value = record.get(field.name)
-        if value is not None and not _json_fits(value, field.dataType):
-            return _misfit(field.name, json.dumps(value), field.dataType)
-    return "a value does not fit the schema"
+    return json_misfit(record, columns) or UNEXPLAINED
 
 
-def explain_csv(raw: str, header: Sequence[str], schema: StructType, options: Mapping[str, str]) -> str:
+def explain_csv(raw: str, header: Sequence[str], columns: Mapping[str, JsonType], options: Mapping[str, str]) -> str:
     """Why a CSV line does not fit: its number of fields, or the first field that is not of its column's type."""
-    values = Grammar(Dialect.of(options)).fields(raw)
-    if len(values) != len(header):
-        return f"has {len(values)} fields, the header has {len(header)}"
-    types = {field.name: field.dataType for field in schema}
-    null = options.get("nullValue", "")
-    for name, value in zip(header, values, strict=True):
-        if name in types and value not in ("", null) and not _text_fits(value, types[name]):
-            return _misfit(name, repr(value), types[name])
-    return "a value does not fit the schema"
+    fields = Grammar(Dialect.of(options)).fields(raw)
+    return text_misfit(fields, header, columns, options.get("nullValue", "")) or UNEXPLAINED
 
 
-def _misfit(column: str, value: str, data_type: DataType) -> str:
-    shown = value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "..."
-    return f"column {column!r}: {shown} is not {data_type.simpleString()}"
-
-
-def _json_fits(value: object, data_type: DataType) -> bool:
-    bits = BITS.get(type(data_type))
-    if bits:
-        return type(value) is int and -(1 << bits - 1) <= value < 1 << bits - 1
-    if isinstance(data_type, DoubleType | FloatType | DecimalType):
-        return type(value) in (int, float)
-    if isinstance(data_type, BooleanType):
-        return type(value) is bool
-    if isinstance(data_type, DateType | TimestampType):
-        return isinstance(value, str) and _parses(_parser(data_type), value)
-    if isinstance(data_type, StringType):
-        return True
-    return isinstance(value, dict | list)
-
-
-def _text_fits(value: str, data_type: DataType) -> bool:
-    if type(data_type) in BITS:
-        return _parses(int, value) and _json_fits(int(value), data_type)
-    if isinstance(data_type, BooleanType):
-        return value.lower() in ("true", "false")
-    return isinstance(data_type, StringType) or _parses(_parser(data_type), value)
-
-
-def _parser(data_type: DataType) -> Callable[[str], object]:
-    if isinstance(data_type, DateType):
-        return date.fromisoformat
-    return datetime.fromisoformat if isinstance(data_type, TimestampType) else float
-
-
-def _parses(parse: Callable[[str], object], value: str) -> bool:
+def explain_xml(raw: str, columns: Mapping[str, JsonType]) -> str:
+    """Why an XML record does not fit, given as JSON with the texts of its elements (see exact_xml.py)."""
     try:
-        parse(value)
+        record = json.loads(raw)
     except ValueError:
-        return False
-    return True
+        return UNEXPLAINED
+    elements = {name: value if isinstance(value, list) else [value] for name, value in record.items()}
+    for name, values in elements.items():
+        if len(values) > 1 and isinstance(columns.get(name), str):
+            return f"column {name!r}: the element is there {len(values)} times"
+    texts = {name: values[0] for name, values in elements.items() if values and isinstance(values[0], str)}
+    return text_misfit(list(texts.values()), list(texts), columns, "") or UNEXPLAINED
 
 
 def is_misfit(ingest: Ingest) -> Column:
@@ -164,13 +111,16 @@ def _failing(file: BatchFile, check: Check, record: str) -> Refusal:
 
 def _unfitting(file: BatchFile, raws: Sequence[str], schema: StructType, ingest: Ingest) -> Iterator[Refusal]:
     options = ingest.options.reader
+    columns = columns_of(judged(json.loads(schema.json()), options))
     for record, raw in _numbered(file, raws):
         if ingest.options.format == "csv":
-            reason = explain_csv(raw, file.report.shape, schema, options)
+            reason = explain_csv(raw, file.report.shape, columns, options)
         elif ingest.options.format == "json":
-            reason = explain_json(raw, schema)
+            reason = explain_json(raw, columns)
+        elif ingest.options.format == "xml":
+            reason = explain_xml(raw, columns)
         else:
-            reason = "a value does not fit the schema"
+            reason = UNEXPLAINED
         yield Refusal(file.path, file.version, reason, record, raw)
 
 

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import DataType, DateType, IntegerType, LongType, StringType, StructField, StructType
 
 from include.config.field_metadata import PARTITION
+from spark_jobs.engine.exact import of_text
 from spark_jobs.engine.frames import FILE, RESCUED
 from spark_jobs.engine.names import is_partition
 
@@ -57,7 +58,7 @@ def with_partitions(spark: SparkSession, records: DataFrame, schema: StructType,
     rescued = F.col(RESCUED)
     for i, field in enumerate(fields):
         text = F.col(f"{NAME}_{i}")
-        value = text.try_cast(field.dataType)
+        value = of_text(text, field.dataType)
         rescued = F.when(value.isNull() & text.isNotNull(), _also(rescued, field.name, text)).otherwise(rescued)
         joined = joined.withColumn(field.name, value)
     return joined.withColumn(RESCUED, rescued).drop(NAME, *texts)

@@ -5,49 +5,53 @@ file as Spark names it) and `RESCUED` (what of the record is not in its columns)
 without a word is kept from them by the probe's findings: see records.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
 from pyspark.sql.types import (
-    ArrayType,
-    DataType,
-    MapType,
-    NumericType,
     StringType,
     StructField,
     StructType,
-    TimestampType,
-    VariantType,
 )
 
 from include.config.pipeline import Ingest
 from include.config.settings import spark_uri
 from spark_jobs.engine.batch_files import (
     BatchFile,
-    holds_its_schema,
     kind_of,
     load_named,
     spark_name,
     spark_names,
 )
-from spark_jobs.engine.fitting import fit_columns, widens
+from spark_jobs.engine.csv_rows import read_rows
+from spark_jobs.engine.exact import Exactly
+from spark_jobs.engine.exact_xml import exactly_xml
+from spark_jobs.engine.fitting import fit_columns
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, exact_names, quoted
-from spark_jobs.engine.growth import extended
 from spark_jobs.engine.names import is_partition, source_name, source_schema
-from spark_jobs.engine.own_schemas import own_schema, with_texts_for_void
+from spark_jobs.engine.own_schemas import own_schema
 from spark_jobs.engine.partitions import with_partitions
 from spark_jobs.engine.rescue import VERBATIM, rescue_text, rescued_csv, rescued_json, with_verbatim
-from spark_jobs.engine.verbatim import Places, places_of, verbatim
+from spark_jobs.engine.shaping import (
+    STRICT_JSON,
+    by_options,
+    by_shape,
+    line_options,
+    permissive,
+    shaped,
+    with_corrupt,
+    with_rescued,
+)
+from spark_jobs.engine.verbatim import Places, places_of, verbatim_lines
 
 COPY, OWN = "__sluice_copy", "__sluice_own"
-TIME_OF_DAY = r"^\s*[Tt]?\d{1,2}:"
-NO_NUMBER = r"^\s*[+-]?0[0-9xX]|[0-9.][dDfF]\s*$"
+LOST = "a value does not fit"  # in CORRUPT, where the record is read again for its text
+LINE = "__sluice_line"
 JSON_BLANKS = b" \t\r\n"
 VARIANT = "singleVariantColumn"
-STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 
 def read_files(
@@ -63,7 +67,7 @@ def read_files(
     readers: Mapping[str, Callable[..., Iterable[DataFrame]]] = {**_READERS, **fast}
     with exact_names(spark):
         frames = [
-            _with_rescued(frame)
+            with_rescued(frame)
             for kind, group in by_format(ingest, files).items()
             for frame in readers[kind](spark, ingest, source, group)
         ]
@@ -100,10 +104,6 @@ def _nothing(spark: SparkSession, schema: StructType) -> DataFrame:
     """No record: those of the files are all refused."""
     more = [StructField(name, StringType()) for name in (CORRUPT, FILE, RESCUED)]
     return spark.createDataFrame([], StructType([*schema, *more]))
-
-
-def _with_rescued(frame: DataFrame) -> DataFrame:
-    return frame if RESCUED in frame.columns else frame.withColumn(RESCUED, F.lit(None).cast("string"))
 
 
 def _with_own_paths(spark: SparkSession, records: DataFrame, files: Sequence[BatchFile]) -> DataFrame:
@@ -143,22 +143,30 @@ def _read_json(
     parser.
     """
     if VARIANT in ingest.options.reader:
-        yield _variants(_lines(spark, files), schema.names[0])
+        yield _variants(lines_of(spark, files), schema.names[0])
         return
-    options = {**_dates(schema), **STRICT_JSON, **_line_options(ingest), **_permissive()}
+    options = {**STRICT_JSON, **line_options(ingest), **permissive()}
+    exactly = Exactly("json", options)
+    asked = exactly.asked_columns(schema)
     rescue = [file for file in files if file.rescue]
     if rescue:
-        yield rescued_json(_lines(spark, rescue), schema, options)
+        yield rescued_json(lines_of(spark, rescue), schema, options)
     whole = [file for file in files if file.report.content is None and not file.rescue]
-    clean = [file for file in whole if file.report.spool or not file.report.bad]
-    dirty = [file for file in whole if file.report.bad and not file.report.spool]
+    dirty = [file for file in whole if _by_lines(file)]
+    clean = [file for file in whole if not _by_lines(file)]
     if clean:
-        yield _loaded(spark.read.format("json").options(**options), schema, clean, fail_fast=fail_fast)
+        reader = spark.read.format("json").options(**options)
+        yield shaped(_loaded(reader, asked, clean, fail_fast=fail_fast), schema, exactly, F.lit(LOST))
     small = [file for file in files if file.report.content and not file.rescue]
     if small:
-        yield _parsed(_kept_lines(spark, small, places_of(schema)), schema, options)
+        yield _parsed(_kept_lines(spark, small, places_of(asked, schema)), schema, exactly)
     if dirty:
-        yield _parsed(with_verbatim(_lines(spark, dirty), schema), schema, options)
+        yield _parsed(with_verbatim(lines_of(spark, dirty), asked, schema), schema, exactly)
+
+
+def _by_lines(file: BatchFile) -> bool:
+    """True where Spark is given the lines of a file one by one: some are refused, or their text is wanted."""
+    return file.doubt or (bool(file.report.bad) and not file.report.spool)
 
 
 def _variants(lines: DataFrame, column: str) -> DataFrame:
@@ -167,12 +175,14 @@ def _variants(lines: DataFrame, column: str) -> DataFrame:
     return lines.select(value.alias(column), F.when(value.isNull(), F.col("value")).alias(CORRUPT), FILE)
 
 
-def _parsed(lines: DataFrame, schema: StructType, options: Mapping[str, str]) -> DataFrame:
+def _parsed(lines: DataFrame, schema: StructType, exactly: Exactly) -> DataFrame:
     """Lines (VERBATIM, `value` as in the file, FILE) as records."""
-    record = F.from_json(VERBATIM, _with_corrupt(schema), dict(options))
+    record = F.from_json(VERBATIM, with_corrupt(exactly.asked_columns(schema)), dict(exactly.options))
     columns = [F.col(f"r.{quoted(name)}") for name in schema.names]
     corrupt = F.when(F.col(f"r.{CORRUPT}").isNotNull(), F.col("value")).alias(CORRUPT)
-    return lines.select(record.alias("r"), "value", FILE).select(*columns, corrupt, FILE)
+    line = F.col("value").alias(LINE)
+    records = lines.select(record.alias("r"), "value", FILE).select(*columns, line, corrupt, FILE)
+    return shaped(records, schema, exactly, F.col(LINE))
 
 
 def _kept_lines(spark: SparkSession, files: Sequence[BatchFile], places: Places = None) -> DataFrame:
@@ -185,18 +195,13 @@ def _kept_lines(spark: SparkSession, files: Sequence[BatchFile], places: Places 
         names += [name] * len(own)
     # Clean lines are UTF-8, the probe says so.
     columns = {"value": pa.array(lines, pa.binary()).cast(pa.string()), FILE: pa.array(names, pa.string())}
-    given = [verbatim(line, places) for line in lines]
+    given = verbatim_lines(lines, places)
     if given == lines:
         return spark.createDataFrame(pa.table(columns)).withColumn(VERBATIM, F.col("value"))
     return spark.createDataFrame(pa.table({**columns, VERBATIM: pa.array(given, pa.binary()).cast(pa.string())}))
 
 
-def _line_options(ingest: Ingest) -> dict[str, str]:
-    """Without what the probe has taken care of: Spark is given lines in UTF-8."""
-    return {name: value for name, value in ingest.options.reader.items() if name not in ("multiLine", "encoding")}
-
-
-def _lines(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
+def lines_of(spark: SparkSession, files: Sequence[BatchFile]) -> DataFrame:
     """The lines (`value`, FILE) that the probe did not refuse."""
     kept = [file for file in files if file.report.content is not None]
     read = [file for file in files if file.report.content is None]
@@ -222,26 +227,20 @@ def _read_csv(
     """
     types = {field.name: field.dataType for field in schema}
     for options, same in by_options(ingest, files):
-        parser = {**_dates(schema), **options, **_permissive()}
+        parser = {**options, **permissive()}
+        exactly = Exactly("csv", parser)
         for (header, rescue), group in _by_header(same).items():
-            in_file_order = StructType([StructField(name, types.get(name, StringType())) for name in header])
+            in_file_order = StructType([StructField(n, exactly.asked(types.get(n, StringType()))) for n in header])
             reader = spark.read.format("csv").options(**parser)
             records = _loaded(reader, in_file_order, group, fail_fast=fail_fast and not rescue)
-            yield _shaped(rescued_csv(records, schema, header, parser, dirty=rescue), schema)
+            raw = None if rescue else _printed(header, options)
+            yield shaped(rescued_csv(records, schema, header, parser, dirty=rescue), schema, exactly, raw)
 
 
-def _dates(schema: StructType) -> dict[str, str]:
-    """How dates are read where the user does not say: Spark would cut the time off a text that has one."""
-    return {"dateFormat": "yyyy-M-d"} if '"date"' in schema.json() else {}
-
-
-def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dict[str, str], list[BatchFile]]]:
-    """The files by the reader's options that they need: the pipeline's, and what the probe found about each."""
-    groups: dict[tuple[tuple[str, str], ...], list[BatchFile]] = {}
-    for file in files:
-        groups.setdefault(tuple(sorted(file.report.options.items())), []).append(file)
-    for options, group in groups.items():
-        yield {**ingest.options.reader, **dict(options)}, group
+def _printed(header: Sequence[str], options: Mapping[str, str]) -> Column:
+    """A CSV record as text, of its fields."""
+    dialect = {name: options[name] for name in ("sep", "quote", "escape", "nullValue") if name in options}
+    return F.to_csv(F.struct(*map(quoted, header)), dialect)
 
 
 def _by_header(files: Sequence[BatchFile]) -> Mapping[tuple[tuple[str, ...], bool], list[BatchFile]]:
@@ -267,7 +266,7 @@ def _read_columns(
     kind: str, spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
     """One frame per distinct schema: Spark would take that of one file for all."""
-    for group in _by_shape(files).values():
+    for group in by_shape(files).values():
         seen = own_schema(spark, ingest, group[0])
         frame = load_named(spark.read.format(kind).options(**ingest.options.reader).schema(seen), group)
         present = StructType([field for field in schema if field.name in seen.names])
@@ -281,26 +280,36 @@ def _read_text(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
     frame = load_named(spark.read.format("text").options(**ingest.options.reader), files)
-    yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+    yield shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
 
 
 def _read_binary(
     spark: SparkSession, _ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
     frame = load_named(spark.read.format("binaryFile"), files)
-    yield _shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
+    yield shaped(frame.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
 
 
 def _read_xml(
     spark: SparkSession, ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
 ) -> Iterable[DataFrame]:
-    reader = spark.read.format("xml").options(**{**ingest.options.reader, **_permissive()})
-    yield _shaped(load_named(reader.schema(_with_corrupt(schema)), files), schema)
+    options = {**ingest.options.reader, **permissive()}
+    exactly = exactly_xml(options)
+    reader = spark.read.format("xml").options(**options)
+    records = load_named(reader.schema(with_corrupt(exactly.asked_columns(schema))), files)
+    yield shaped(records, schema, exactly, F.to_json(F.struct(*map(quoted, schema.names))))
 
 
-_READERS = {
+def _read_rows(
+    spark: SparkSession, _ingest: Ingest, schema: StructType, files: Sequence[BatchFile]
+) -> Iterable[DataFrame]:
+    yield from read_rows(spark, schema, files)
+
+
+_READERS: Mapping[str, Callable[..., Iterable[DataFrame]]] = {
     "json": _read_json,
     "csv": _read_csv,
+    "rows": _read_rows,
     "parquet": _read_parquet,
     "orc": _read_orc,
     "text": _read_text,
@@ -310,132 +319,8 @@ _READERS = {
 
 
 def _loaded(reader: DataFrameReader, schema: StructType, files: Sequence[BatchFile], *, fail_fast: bool) -> DataFrame:
-    """The records of text files with CORRUPT, FILE and RESCUED; no record is in CORRUPT where reading ends at one."""
+    """The records of text files with CORRUPT and FILE; no record is in CORRUPT where reading ends at one."""
     if fail_fast:
         records = load_named(reader.option("mode", "FAILFAST").schema(schema), files)
-        return _shaped(records.withColumn(CORRUPT, F.lit(None).cast("string")), schema)
-    return _shaped(load_named(reader.schema(_with_corrupt(schema)), files), schema)
-
-
-def _permissive() -> dict[str, str]:
-    return {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
-
-
-def _with_corrupt(schema: StructType) -> StructType:
-    return StructType([*schema, StructField(CORRUPT, StringType())])
-
-
-def _by_shape(files: Sequence[BatchFile]) -> Mapping[tuple[str, ...], list[BatchFile]]:
-    groups: dict[tuple[str, ...], list[BatchFile]] = {}
-    for file in files:
-        groups.setdefault(file.report.shape, []).append(file)
-    return groups
-
-
-def _shaped(frame: DataFrame, schema: StructType) -> DataFrame:
-    """Those of the schema's columns that the frame has, in its order, then CORRUPT, FILE and RESCUED."""
-    present = set(frame.columns)
-    columns = [F.col(quoted(f.name)).cast(f.dataType).alias(f.name) for f in schema if f.name in present]
-    return _with_rescued(frame).select(*columns, CORRUPT, FILE, RESCUED)
-
-
-def infer_schema(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
-    """The schema that the files show, with column types only where `cloudFiles.inferColumnTypes` asks for them."""
-    if ingest.options.format == "text":
-        return StructType([StructField("value", StringType())])
-    with exact_names(spark):
-        if ingest.options.format == "json":
-            return _infer_json(spark, ingest, files)
-        if ingest.options.format == "binaryFile":
-            return load_named(spark.read.format("binaryFile"), files[:1]).drop(FILE).schema
-        seen = (
-            _infer_group(spark, ingest, options, header, group)
-            for options, same in by_options(ingest, files)
-            for header, group in _by_shape(same).items()
-        )
-        return reduce(_merged, seen)
-
-
-def _infer_json(spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]) -> StructType:
-    """From the lines that the probe did not refuse: a refused line must not shape the table."""
-    if name := ingest.options.reader.get(VARIANT):
-        return StructType([StructField(name, VariantType())])
-    as_text = "false" if ingest.options.infer_column_types else "true"
-    options = {**STRICT_JSON, **_line_options(ingest), **_permissive(), "primitivesAsString": as_text}
-    reader = spark.read.format("json").options(**options)
-    if any(file.report.bad or file.report.content is not None for file in files):
-        inferred = reader.json(_lines(spark, files).select("value")).schema
-    else:
-        inferred = load_named(reader, files).schema
-    fields = [field for field in inferred if field.name not in (CORRUPT, FILE)]
-    if not ingest.options.infer_column_types:
-        fields = [StructField(field.name, StringType()) for field in fields]
-    return StructType(fields)
-
-
-def _infer_group(
-    spark: SparkSession,
-    ingest: Ingest,
-    options: Mapping[str, str],
-    header: tuple[str, ...],
-    files: Sequence[BatchFile],
-) -> StructType:
-    reader = spark.read.options(**options)
-    if holds_its_schema(ingest, files[0]):
-        return with_texts_for_void(own_schema(spark, ingest, files[0]))
-    if ingest.options.format == "xml":
-        inferred = load_named(reader.format("xml").options(**_permissive()), files).schema
-        return StructType([field for field in inferred if field.name not in (CORRUPT, FILE)])
-    if not ingest.options.infer_column_types:
-        return StructType([StructField(name, StringType()) for name in header])
-    inferred = load_named(reader.format("csv").option("inferSchema", "true"), files).drop(FILE).schema
-    types = [field.dataType for _, field in zip(header, inferred, strict=False)]
-    texts = _texts(reader.format("csv"), files, types)
-    return StructType(
-        [
-            StructField(name, StringType() if position in texts else data_type)
-            for position, (name, data_type) in enumerate(zip(header, types, strict=False))
-        ]
-    )
-
-
-def _texts(reader: DataFrameReader, files: Sequence[BatchFile], types: Sequence[DataType]) -> set[int]:
-    """The positions of columns that Spark takes for numbers or timestamps although a value would not be that of the
-    file: 12:00 would get the date of today, 12F become 12.0, 007 become 7.
-    """
-    patterns = {
-        position: TIME_OF_DAY if isinstance(data_type, TimestampType) else NO_NUMBER
-        for position, data_type in enumerate(types)
-        if isinstance(data_type, TimestampType | NumericType)
-    }
-    if not patterns:
-        return set()
-    columns = StructType([StructField(f"c{position}", StringType()) for position in range(len(types))])
-    records = load_named(reader.schema(columns), files)
-    has = [F.bool_or(F.col(f"c{position}").rlike(pattern)) for position, pattern in patterns.items()]
-    found = records.select(*has).first() or ()
-    return {position for position, is_text in zip(patterns, found, strict=False) if is_text}
-
-
-def _merged(left: StructType, right: StructType) -> StructType:
-    types = {field.name: field.dataType for field in left}
-    for field in right:
-        types[field.name] = _common(types.get(field.name, field.dataType), field.dataType)
-    return StructType([StructField(name, data_type) for name, data_type in types.items()])
-
-
-def _common(left: DataType, right: DataType) -> DataType:
-    if left == right or widens(right, left):
-        return left
-    if type(left) is type(right) and isinstance(left, StructType | ArrayType | MapType):
-        seen, more = (StructType([StructField("x", side)]) for side in (left, right))
-        return extended(seen, more, _common)["x"].dataType
-    return right if widens(left, right) else StringType()
-
-
-def schema_groups(
-    spark: SparkSession, ingest: Ingest, files: Sequence[BatchFile]
-) -> Iterable[tuple[StructType, list[BatchFile]]]:
-    """The distinct schemas of files that hold their own (Parquet), each with its files."""
-    for group in _by_shape(files).values():
-        yield own_schema(spark, ingest, group[0]), group
+        return records.withColumn(CORRUPT, F.lit(None).cast("string"))
+    return load_named(reader.schema(with_corrupt(schema)), files)

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.types import StringType, StructField, StructType
 
+from spark_jobs.engine.exact import Exactly
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, quoted
 from spark_jobs.engine.leftover import FILE_PATH, rescued_texts
 from spark_jobs.engine.verbatim import places_of, verbatim_texts
@@ -26,21 +27,23 @@ def rescued_json(lines: DataFrame, schema: StructType, options: Mapping[str, str
 
     A line that is no record at all is in CORRUPT.
     """
-    typed = F.from_json(VERBATIM, StructType([*schema, StructField(CORRUPT, StringType())]), dict(options))
+    exactly = Exactly("json", options)
+    asked = exactly.asked_columns(schema)
+    typed = F.from_json(VERBATIM, StructType([*asked, StructField(CORRUPT, StringType())]), dict(options))
     # Any column would do: this parse tells a value that does not fit (null here) from a line that is no JSON.
     readable = F.from_json("value", f"{_NOWHERE} string, {CORRUPT} string", dict(options))
-    given = with_verbatim(lines, schema)
+    given = with_verbatim(lines, asked, schema)
     parsed = given.select("value", FILE, typed.alias("r"), readable[CORRUPT].alias(CORRUPT))
-    columns = [F.col(f"r.{quoted(name)}") for name in schema.names]
+    columns = [exactly.kept(F.col(f"r.{quoted(f.name)}"), f.dataType).alias(f.name) for f in schema]
     kept = F.to_json(F.struct(*columns))
     left_over = arrow_udf(rescued_texts, "string")  # type: ignore[call-overload]
     rescue = left_over(F.col("value"), F.when(F.col(CORRUPT).isNull(), kept), F.col(FILE))
     return parsed.select(*columns, CORRUPT, FILE, rescue.alias(RESCUED))
 
 
-def with_verbatim(lines: DataFrame, schema: StructType) -> DataFrame:
-    """JSON lines (`value`) with VERBATIM."""
-    places = places_of(schema)
+def with_verbatim(lines: DataFrame, asked: StructType, schema: StructType) -> DataFrame:
+    """JSON lines (`value`) with VERBATIM, for a parser that is asked for `asked` to make `schema` of it."""
+    places = places_of(asked, schema)
     if places is None:
         return lines.withColumn(VERBATIM, F.col("value"))
     texts = arrow_udf(verbatim_texts(places), "string")  # type: ignore[call-overload]
@@ -50,7 +53,8 @@ def with_verbatim(lines: DataFrame, schema: StructType) -> DataFrame:
 def rescued_csv(
     records: DataFrame, schema: StructType, header: Sequence[str], options: Mapping[str, str], *, dirty: bool
 ) -> DataFrame:
-    """CSV records of one header (its columns, CORRUPT, FILE) with RESCUED: extra columns, and what does not fit.
+    """CSV records of one header (its columns as they were asked for, CORRUPT, FILE) with RESCUED: extra columns, and
+    what does not fit.
 
     Extra columns are strings in `records`. Only `dirty` files are asked for values that do not fit; a record with
     another number of fields than the header stays in CORRUPT, because nobody knows which value belongs where.
@@ -62,9 +66,12 @@ def rescued_csv(
     texts = ", ".join(f"{quoted(name)} string" for name in (*header, RAW))
     parser = {**options, "columnNameOfCorruptRecord": RAW}
     frame = records.withColumn(RAW, F.from_csv(F.col(CORRUPT), texts, parser))
+    exactly = Exactly("csv", options)
     for name in known:
-        text = F.col(f"{RAW}.{quoted(name)}")
-        left[name] = F.when(F.col(quoted(name)).isNull(), text)
+        value, text = F.col(quoted(name)), F.col(f"{RAW}.{quoted(name)}")
+        left[name] = F.when(value.isNull(), text)
+        if (lost := exactly.lost(value, schema[name].dataType)) is not None:
+            left[name] = F.coalesce(left[name], F.when(lost, value.cast("string")))
     ragged = F.when(F.col(f"{RAW}.{RAW}").isNotNull(), F.col(CORRUPT))
     return frame.withColumn(RESCUED, rescue_text(left)).withColumn(CORRUPT, ragged)
 

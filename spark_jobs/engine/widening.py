@@ -28,6 +28,7 @@ from pyspark.sql.types import (
     TimestampNTZType,
 )
 
+from spark_jobs.engine.exact import of_text
 from spark_jobs.engine.frames import RESCUED
 
 WIDENING = "addNewColumnsWithTypeWidening"
@@ -56,7 +57,7 @@ def widened_for_texts(records: DataFrame, known: StructType) -> Mapping[str, Dat
     """
     left = F.from_json(RESCUED, "map<string, string>")
     counts = {
-        (field.name, wide): F.count(F.element_at(left, F.lit(field.name)).try_cast(wide))
+        (field.name, wide): F.count(of_text(F.element_at(left, F.lit(field.name)), wide))
         for field in known
         for wide in _wider(field.dataType)
     }

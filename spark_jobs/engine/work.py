@@ -42,6 +42,11 @@ class Work:
         marked = [replace(file, rescue=True) if file.path in paths else file for file in self.readable]
         return replace(self, readable=marked)
 
+    def doubting(self, paths: Collection[str]) -> "Work":
+        """The same work; what does not fit the schema is quarantined from these files, as it stands there."""
+        marked = [replace(file, doubt=True) if file.path in paths else file for file in self.readable]
+        return replace(self, readable=marked)
+
     @property
     def full(self) -> list[BatchFile]:
         """The files that are read and are not empty."""

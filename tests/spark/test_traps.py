@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import zipfile
 from typing import Any
 
@@ -251,3 +252,23 @@ def test_formats_are_read_as_their_own_readers_read_them(landing: Landing) -> No
     assert landing.files()["a.xml"]["rows_loaded"] == 2
     assert {landing.files()[name]["status"] for name in ("cut.xml", "bomb.xml")} == {"quarantined"}
     assert [str(value) for value in landing.values("id")] == ["1", "2"]
+
+
+def test_files_of_many_headers_are_read_at_once(landing: Landing) -> None:
+    """The rare ones, that is, which need no reader of their own then; what becomes of their records is the same."""
+    landing.configure(CSV)
+    for number in range(20):
+        body = f'{number},"{number} ""q""",7\n{number},short\n'
+        landing.drop(f"{number}.csv", f"id,c{number},n\n" + body * (1 + 9 * (number < 2)))
+    landing.run()
+    assert {account["rows_quarantined"] / account["rows_loaded"] for account in landing.files().values()} == {1}
+    assert sum(account["rows_loaded"] for account in landing.files().values()) == 38
+    assert {"id": 13, "n": 7, "c13": '13 "q"'} in landing.rows("id", "n", "c13")
+    for number in range(20):
+        landing.drop(f"next/{number}.csv", f"n,ID,id,c{number}\n1,8,2,x\n9,9,y,x\n")
+    landing.run()
+    left = [json.loads(row["_rescued_data"] or "{}") for row in landing.rows("_rescued_data", "id", "n")]
+    assert [row.get("ID") for row in left].count("8") == 20
+    assert [(row.get("ID"), row.get("id")) for row in left].count(("9", "y")) == 20
+    assert all("/landing/in/next/" in row["_file_path"] for row in left if row)
+    assert [(row["id"], row["n"]) for row in landing.rows("id", "n")].count((2, 1)) == 20

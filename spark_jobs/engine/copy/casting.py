@@ -16,9 +16,9 @@ from pyspark.sql.types import (
     BooleanType,
     DataType,
     DateType,
-    DecimalType,
     DoubleType,
     FloatType,
+    IntegralType,
     MapType,
     NullType,
     NumericType,
@@ -28,7 +28,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from spark_jobs.engine.copy.matching import MAX_DIGITS, find, same_name
+from spark_jobs.engine.copy.matching import find, same_name
+from spark_jobs.engine.exact import DATED, of_text
 
 COMPLEX = (StructType, ArrayType, MapType)
 # What a cast can make of what, beside texts.
@@ -110,29 +111,29 @@ def _castable(found: DataType, wanted: DataType) -> bool:
 
 
 def _atomic(value: Column, found: DataType, wanted: DataType) -> Cast:
+    if isinstance(found, StringType) and not isinstance(wanted, StringType):
+        return _of_text(value, wanted)
     cast = value.try_cast(wanted)
     if isinstance(wanted, StringType):
         return Cast(cast, value.isNotNull() & ~F.is_valid_utf8(cast)) if isinstance(found, BinaryType) else Cast(cast)
     lost = cast.isNull()
-    if isinstance(found, StringType):
-        lost = lost | _shortened(value, cast, wanted)
-    elif not (isinstance(found, DoubleType) and isinstance(wanted, FloatType)):  # nearly every double is rounded there
+    if not (isinstance(found, DoubleType) and isinstance(wanted, FloatType)):  # nearly every double is rounded there
         back = cast.try_cast(found)
         lost = lost | back.isNull() | (back != value)
+    else:
+        lost = lost | ((F.abs(cast) == F.lit(float("inf"))) & (F.abs(value) != F.lit(float("inf"))))
     return Cast(cast, value.isNotNull() & lost)
 
 
-def _shortened(value: Column, cast: Column, wanted: DataType) -> Column:
-    """True where a text says more than the cast kept of it: digits of a decimal, the time of a date."""
-    whole: DataType | None = None
-    if isinstance(wanted, DecimalType):
-        whole = DecimalType(MAX_DIGITS, MAX_DIGITS - (wanted.precision - wanted.scale))
-    elif isinstance(wanted, DateType):
-        whole = TimestampNTZType()
-    if whole is None:
-        return F.lit(False)
-    more = value.try_cast(whole)
-    return F.coalesce(more != cast.cast(whole), F.lit(False))
+def _of_text(value: Column, wanted: DataType) -> Cast:
+    """A text is a value as engine/exact.py has it, or as Spark casts it to whole numbers and booleans; a date may have
+    the time that is its midnight, too.
+    """
+    cast = value.try_cast(wanted) if isinstance(wanted, IntegralType | BooleanType) else of_text(value, wanted)
+    if isinstance(wanted, DateType):
+        midnight = value.try_cast(TimestampNTZType()) == value.try_cast(wanted).cast(TimestampNTZType())
+        cast = F.coalesce(cast, F.when(value.rlike(DATED) & midnight, value.try_cast(wanted)))
+    return Cast(cast, value.isNotNull() & cast.isNull())
 
 
 def _struct(value: Column, found: StructType, wanted: StructType) -> Cast:

@@ -33,7 +33,7 @@ from spark_jobs.engine.copy.source import own_columns, source_schema
 from spark_jobs.engine.copy.spark_errors import first_line, told
 from spark_jobs.engine.frames import CORRUPT, exact_names
 from spark_jobs.engine.isolation import Isolation
-from spark_jobs.engine.misfits import find_misfits
+from spark_jobs.engine.misfits import files_with_misfits, find_misfits
 from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.schemas import SchemaVersion
 from spark_jobs.engine.work import Work, under_policy
@@ -138,9 +138,13 @@ class Preparation:
             LoadRefused: it is the one row that the SELECT makes of all records.
         """
         by_name = dict(zip(spark_names(self.spark, work.full), work.full, strict=True))
+        schema, ingest = work.schema.schema, self.statement.ingest
+        with exact_names(self.spark):
+            names = files_with_misfits(self._read(work), schema, ingest)
+        work = work.doubting({by_name[name].path for name in names})
         frame = with_rows(self._read(work))
         with exact_names(self.spark):
-            unread = find_misfits(frame, by_name, work.schema.schema, self.statement.ingest)
+            unread = find_misfits(frame, by_name, schema, ingest)
         shaped = self.shaped(work, frame)
         uncast = F.col(CORRUPT).isNull() & F.col(MISFIT_REASON).isNotNull()
         if shaped.aggregated:

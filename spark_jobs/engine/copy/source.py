@@ -29,8 +29,8 @@ from spark_jobs.engine.batch_files import BatchFile, spark_names
 from spark_jobs.engine.copy.defaults import has_defaults
 from spark_jobs.engine.copy.matching import exact, find, reading
 from spark_jobs.engine.frames import FILE
+from spark_jobs.engine.inference import infer_schema
 from spark_jobs.engine.partitions import partition_fields
-from spark_jobs.engine.readers import infer_schema
 from spark_jobs.engine.schemas import RESERVED
 
 METADATA = "_metadata"

@@ -67,9 +67,9 @@ def _checked(preparation: Preparation, work: Work, statement: CopyInto) -> tuple
     for _ in range(len(work.planned.files) + 1):
         if not work.full:
             return work, {}
-        shaped = preparation.shaped(work)
         try:
             work = preparation.with_misfits(work)
+            shaped = preparation.shaped(work)
             rows = shaped.frame.where(~misfits()).select(*(quoted(name) for name in shaped.names))
             limit = (
                 PREVIEW_ROWS if statement.validate is None or not statement.validate.rows else statement.validate.rows

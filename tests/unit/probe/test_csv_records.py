@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,13 +20,14 @@ fields = st.one_of(st.integers(0, 99).map(str), st.text(st.sampled_from('ab",\n 
 tables = st.lists(st.tuples(fields, fields, fields), min_size=1, max_size=40)
 
 
-def look(folder: Path, content: bytes, **options: str) -> FileReport:
+def look(folder: Path, content: bytes, *, as_rows: bool = False, **options: str) -> FileReport:
     """The report on a file with that content."""
     file = folder / "a.csv"
     file.write_bytes(content)
     status = file.stat()
     planned = Planned(str(file), status.st_size, status.st_mtime_ns // 1000)
-    return probe(ProbeTask("a.csv", planned, "csv", None, {"header": "true", **options}, spool=str(folder / "spool")))
+    options = {"header": "true", **options}
+    return probe(ProbeTask("a.csv", planned, "csv", None, options, spool=str(folder / "spool"), as_rows=as_rows))
 
 
 def records(report: FileReport, content: bytes) -> list[list[str]]:
@@ -49,6 +51,24 @@ def test_every_valid_file_is_read_whole_whatever_the_blocks(
         report = look(tmp_path_factory.mktemp("csv"), content)
     assert (report.verdict, report.records, report.bad) == ("ok", len(rows), ())
     assert records(report, content) == [list(row) for row in rows if any(map(str.strip, row))]
+
+
+@given(tables)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
+def test_rows_hold_each_field_by_its_name(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+) -> None:
+    out = io.StringIO()
+    csv.writer(out).writerows([("x", "y", "x"), *rows, ("1", "2")])
+    folder = tmp_path_factory.mktemp("csv")
+    report = look(folder, out.getvalue().encode(), as_rows=True)
+    found = [msgspec.json.decode(line) for line in Path(report.spool).read_bytes().splitlines()]
+    assert [line["v"] for line in found] == [
+        {name: text for name, text in zip(("x0", "y", "x2"), row, strict=True) if text} for row in rows
+    ]
+    assert report.records == len(rows) + 1
+    assert [(bad.reason, bad.raw) for bad in report.bad] == [("has 2 fields, the header has 3", b"1,2")]
+    assert all(line["raw"].encode() in out.getvalue().encode() for line in found)
 
 
 @given(
