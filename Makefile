@@ -109,6 +109,14 @@ notebook: setup ## Run notebooks/streaming_demo.ipynb from top to bottom and kee
 	$(PYTHON_BIN) -m tools.notebook notebooks/streaming_demo.ipynb
 	$(VENV)/bin/pytest -m slow tests/e2e/test_notebook.py
 
+.PHONY: bench-strict
+bench-strict: setup ## What strictness costs on clean and on dirty files; rewrites benchmarks/strict.md
+	$(PYTHON_BIN) -m benchmarks.strict $(ARGS)
+
+.PHONY: bench-copy-into
+bench-copy-into: setup ## COPY INTO with 100,000 known files; rewrites benchmarks/copy_into.md
+	$(PYTHON_BIN) -m benchmarks.copy_into $(ARGS)
+
 .PHONY: bench-cache
 bench-cache: setup ## Join with a table of a million rows, cached and uncached; rewrites benchmarks/cache.md and its chart
 	$(PYTHON_BIN) -m benchmarks.cache $(ARGS)

@@ -359,7 +359,7 @@ def test_gold_equals_the_batch_query_over_the_files(
 
 
 @pytest.mark.parametrize(
-    "kind", ["again", "pairs_or_alone", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("first", "scd2"))]
+    "kind", ["again", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pairs_or_alone", "first", "scd2"))]
 )
 def test_chain_of_a_few_files_equals_the_batch_query(spark: SparkSession, pool: ProbePool, kind: str) -> None:
     rng = random.Random(kind)

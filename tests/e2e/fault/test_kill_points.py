@@ -23,7 +23,6 @@ KINDS: list[tuple[str, When, Point]] = [
     ("first", "after", Point("put", "state/p/ledger/_delta_log/00000000000000000001.json")),
     ("first", "before", Point("put", f"{TARGET}/00000000000000000000.json")),
     ("first", "after", Point("put", f"{TARGET}/00000000000000000001.json")),
-    ("later", "after", Point("put", f"{TARGET}/00000000000000000002.json")),
     ("later", "before", Point("put", "state/p/checkpoint/commits/1")),
 ]
 
