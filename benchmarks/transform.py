@@ -1,4 +1,4 @@
-"""Window tables: Sluice's merge engine against Spark's own stateful streaming with Delta-Spark's MERGE, in one warm driver.
+"""Window tables: Sluice's merge engine against Spark's stateful streaming with Delta-Spark's MERGE, in one warm driver.
 
     python -m benchmarks.transform [--events 2000000] [--windows 1000000] [--rounds 3] [--minutes 60]
 
