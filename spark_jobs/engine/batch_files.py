@@ -53,8 +53,8 @@ def load_named(reader: DataFrameReader, files: Sequence[BatchFile]) -> DataFrame
     Spark's own switch for that (`__globPaths__`) reads ALL paths once more for each path with such a character, so they
     are escaped instead. Hadoop cannot expand a pattern with a colon in it: such a file, alone, goes by the switch.
 
-    FILE is `input_file_name()`: `_metadata.file_path` is the same but makes Spark copy each row once more, which costs
-    a quarter of the CPU of a plain read (benchmarks/strict.md).
+    FILE is `input_file_name()`: `_metadata.file_path` is the same but makes Spark copy each row once more. Of a million
+    rows of six columns it made 1.43 s of CPU 1.78 s (JSON) and 1.02 s 1.29 s (CSV); this makes them 1.53 s and 1.09 s.
     """
     named = uris(files)
     alone = [uri for uri in named if GLOB_CHARACTERS.search(uri) and ":" in uri.rpartition("/")[2]]

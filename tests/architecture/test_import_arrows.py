@@ -70,3 +70,15 @@ def test_job_scripts_do_not_shadow_the_standard_library() -> None:
 
     names = {file.stem for file in (ROOT / "spark_jobs").glob("*.py")}
     assert names & sys.stdlib_module_names == set()
+
+
+def test_nothing_reads_tables_by_threads_that_call_into_python() -> None:
+    """A pyarrow dataset of delta-rs does, and aborts a process that ends meanwhile."""
+    calls = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for room in ("include", "spark_jobs")
+        for file in sorted((ROOT / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("to_pyarrow_dataset", "to_pyarrow_table", "to_pandas")
+    ]
+    assert calls == []
