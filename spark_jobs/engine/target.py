@@ -17,7 +17,7 @@ from include.ledger.tables import open_table
 from include.ledger.target import app_id
 from spark_jobs.engine import checks
 from spark_jobs.engine.batch_files import BatchFile, common_prefix, spark_names
-from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted
+from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted, sql_literal
 from spark_jobs.engine.growth import changes, extended
 from spark_jobs.engine.misfits import is_misfit
 from spark_jobs.engine.readers import read_files
@@ -92,7 +92,7 @@ class Target:
         paths: dict[int, list[str]] = {}
         for file in work.readable:
             if (first := planned[file.path].replaces) is not None:
-                paths.setdefault(first, []).append(_sql_literal(file.path))
+                paths.setdefault(first, []).append(sql_literal(file.path))
         return " OR ".join(
             f"({SOURCE_FILE} IN ({', '.join(literals)}) AND {SOURCE_VERSION} >= {first})"
             for first, literals in paths.items()
@@ -166,8 +166,3 @@ class Target:
 def says_misfit(text: str) -> bool:
     """Whether the error of a commit says that a record does not fit the schema, or fails a check."""
     return MISFIT in text or MALFORMED in text
-
-
-def _sql_literal(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from include.ledger.outcomes import SOURCE_FILE, SOURCE_VERSION
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
+from spark_jobs.engine.frames import sql_literal
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.keyed import KeyedTable, of_keys
 from spark_jobs.engine.transform.problems import changed
@@ -88,14 +89,8 @@ class AppendSink:
             raise changed(planned, "some rows of a file version went and others stayed")
         keys = versions.collect()
         return " OR ".join(
-            f"({SOURCE_FILE} = {literal(path)} AND {SOURCE_VERSION} = {version}"
-            + "".join(f" AND {SOURCE_TABLE} = {literal(table)}" for table in tables)
+            f"({SOURCE_FILE} = {sql_literal(path)} AND {SOURCE_VERSION} = {version}"
+            + "".join(f" AND {SOURCE_TABLE} = {sql_literal(table)}" for table in tables)
             + ")"
             for path, version, *tables in keys
         )
-
-
-def literal(text: str) -> str:
-    """A text as a SQL literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
