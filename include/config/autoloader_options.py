@@ -40,6 +40,18 @@ OPTIONS: dict[str, Option] = {
     "max_bytes_per_trigger": Option(
         f"{PREFIX}maxBytesPerTrigger", SIZE, "The bytes after which a micro-batch is closed; no limit by default."
     ),
+    "sample_files": Option(
+        f"{PREFIX}schemaInference.sampleSize.numFiles",
+        COUNT,
+        "The first schema is inferred from that many files of the first micro-batch; from all by default.",
+        aliases=("spark.databricks.cloudFiles.schemaInference.sampleSize.numFiles",),
+    ),
+    "sample_bytes": Option(
+        f"{PREFIX}schemaInference.sampleSize.numBytes",
+        SIZE,
+        "As numFiles, by bytes: the file that reaches them is the last one; with both, whichever comes first.",
+        aliases=("spark.databricks.cloudFiles.schemaInference.sampleSize.numBytes",),
+    ),
     "include_existing_files": Option(
         f"{PREFIX}includeExistingFiles", FLAG, "Load the files that are there when the pipeline first runs; true."
     ),

@@ -6,20 +6,12 @@ from include.config.document import Loc
 from include.config.ingest import WITHOUT_RESCUE, Ingest
 from include.config.options import IngestOptions
 from include.config.pipeline import Pipeline
+from include.config.spark_options import LENIENT_JSON
 from include.config.transform import Transform
 
 EXECUTED_FORMATS = ("json", "csv", "parquet", "avro", "orc", "text", "xml", "binaryFile")
 # What a stream join reads again must be the same rows again.
 NOT_BEFORE_STREAM_JOIN = ("deduplicate", "join", "custom")
-LENIENT_JSON = (
-    "allowComments",
-    "allowUnquotedFieldNames",
-    "allowSingleQuotes",
-    "allowNumericLeadingZeros",
-    "allowNonNumericNumbers",
-    "allowBackslashEscapingAnyCharacter",
-    "allowUnquotedControlChars",
-)
 _OPTIONS: Loc = ("ingest", "options")
 
 
@@ -74,12 +66,21 @@ def _of_reader(ingest: Ingest) -> Iterator[tuple[str, str]]:
     kind, reader = ingest.options.format, ingest.options.reader
     if "singleVariantColumn" in reader and ingest.schema_ddl is not None:
         yield "singleVariantColumn", "goes without ingest.schema: it is the one column"
+    if kind == "csv" and "lineSep" in reader:
+        yield "lineSep", "is not executed for csv: records end where lines end, outside of quotes"
+    if kind == "json" and reader.get("multiLine") == "true" and "lineSep" in reader:
+        yield "lineSep", "goes without multiLine: then a file is one JSON value"
+
+
+def unavailable_in_statements(ingest: Ingest) -> Iterator[tuple[str, str]]:
+    """The options that COPY INTO does not execute, each with what is not."""
+    yield from unavailable_options(ingest)
+    reader = ingest.options.reader
     if "lineSep" in reader:
         yield "lineSep", "is not executed yet: records end where lines end"
-    if kind == "json":
-        for name in LENIENT_JSON:
-            if reader.get(name) == "true":
-                yield name, "true is not executed yet: other lines than strict JSON are quarantined"
+    for name in LENIENT_JSON:
+        if reader.get(name) == "true":
+            yield name, "true is not executed yet: other lines than strict JSON are quarantined"
 
 
 def _only(value: str, executed: tuple[str, ...]) -> str:

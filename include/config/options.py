@@ -41,6 +41,8 @@ class IngestOptions(BaseModel):
     max_files_per_trigger: int = 1000
     max_bytes_per_trigger: int | None = None
     path_glob_filter: str | None = None
+    sample_files: int | None = None
+    sample_bytes: int | None = None
     include_existing_files: bool = True
     modified_after: datetime | None = None
     modified_before: datetime | None = None
@@ -94,7 +96,7 @@ class _Reading:
             raise ValidationError.from_exception_data("options", self._problems)
         if self._format == "csv":
             # RFC 4180, as nearly all writers have it. Spark's default is the backslash: it reads "a ""b""" wrongly.
-            self._reader.setdefault("escape", '"')
+            self._reader.setdefault("escape", self._reader.get("quote") or '"')
         return {**self._values, "reader": self._reader}
 
     def _find_format(self) -> str | None:

@@ -13,6 +13,15 @@ _WIDE = ("UTF-16", "UTF-16BE", "UTF-16LE", "UTF-32")
 # One byte a character, so that a line's end is the byte that it is in ASCII.
 NARROW_ENCODINGS = ("US-ASCII", "ISO-8859-1", "ISO-8859-15", "windows-1250", "windows-1251", "windows-1252")
 ENCODINGS = ("UTF-8", *NARROW_ENCODINGS, *_WIDE)
+LENIENT_JSON = (
+    "allowComments",
+    "allowUnquotedFieldNames",
+    "allowSingleQuotes",
+    "allowNumericLeadingZeros",
+    "allowNonNumericNumbers",
+    "allowBackslashEscapingAnyCharacter",
+    "allowUnquotedControlChars",
+)
 _REBASE = choice("EXCEPTION", "CORRECTED", "LEGACY")
 
 READER_OPTIONS: tuple[Option, ...] = (
@@ -24,14 +33,16 @@ READER_OPTIONS: tuple[Option, ...] = (
     Option("timeZone", ZONE, "The zone of timestamps that name none; UTC by default.", ROWS),
     Option("enableDateTimeParsingFallback", FLAG, "Also read dates as Spark 1 and 2 did.", ROWS),
     Option("encoding", choice(*ENCODINGS), "The character set; UTF-8 by default.", ROWS, aliases=("charset",)),
-    Option("lineSep", FILLED, "What ends a record, in place of a line's end.", (*ROWS, "text")),
+    Option("lineSep", SEPARATOR, "What ends a record, in place of a line's end.", (*ROWS, "text")),
     Option("multiLine", FLAG, "Records may hold line breaks within quotes.", ROWS),
     Option("prefersDecimal", FLAG, "Infer decimals rather than doubles.", JSON),
     Option("inferTimestamp", FLAG, "Infer timestamps from texts of their pattern.", JSON),
     Option(
         "singleVariantColumn", FILLED, "The one column, a VARIANT, that each record goes to, whatever its keys.", JSON
     ),
-    Option("allowComments", FLAG, "Skip Java and C++ comments.", JSON),
+    Option(
+        "allowComments", FLAG, "Skip Java and C++ comments. What the options allow... do not take is refused.", JSON
+    ),
     Option("allowUnquotedFieldNames", FLAG, "Take keys without quotes.", JSON),
     Option("allowSingleQuotes", FLAG, "Take single quotes.", JSON),
     Option("allowNumericLeadingZeros", FLAG, "Take numbers such as 007.", JSON, aliases=("allowNumericLeadingZero",)),

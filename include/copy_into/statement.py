@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from include.config import values
-from include.config.available import unavailable_options
+from include.config.available import unavailable_in_statements
 from include.config.ingest import Ingest
 from include.config.options import IngestOptions
 from include.config.values import did_you_mean
@@ -100,7 +100,7 @@ def read_statement(sql: str, parameters: Mapping[str, str] | None = None) -> Cop
     options = copy_options(own, syntax.copy_options)
     ingest_options = _reader_options(kind, own, reader, syntax)
     ingest = Ingest(source=source, table=table, options=ingest_options, on_error=options.on_error)
-    for name, what in unavailable_options(ingest):
+    for name, what in unavailable_in_statements(ingest):
         raise _refused_option(_key(syntax.format_options, name, syntax.file_format), name, what)
     _check_positions(syntax, kind, ingest_options)
     return CopyInto(

@@ -13,6 +13,7 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.probe.file_types import file_schema
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import spooled
 from include.probe.streams import BrokenFileError, open_planned
@@ -62,7 +63,9 @@ def _read(task: ProbeTask, raw: IO[bytes]) -> FileReport:
     schema = _Schema(blocks.writer_schema).arrow()
     shape = tuple(f"{f.name}: {f.type}" for f in schema)
     if task.spool is None:
-        return FileReport(task.path, "ok", "", sum(len(chunk) for chunk in _chunks(blocks)), shape=shape)
+        records = sum(len(chunk) for chunk in _chunks(blocks))
+        columns = file_schema(schema) if task.columns is not None else None
+        return FileReport(task.path, "ok", "", records, shape=shape, columns=columns)
     records = 0
     with spooled(task.spool, ".parquet") as (location, out), pq.ParquetWriter(out, schema) as writer:
         for chunk in _chunks(blocks):

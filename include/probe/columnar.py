@@ -5,11 +5,13 @@ or crash Spark's vectorised reader and take the batch with it. Of a large file o
 costs nothing beside reading it; if Spark then fails on the batch, all its files are looked at thoroughly.
 """
 
+from collections.abc import Iterable
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.probe.file_types import file_schema
 from include.probe.report import FileReport, ProbeTask
 from include.probe.streams import BrokenFileError, open_planned
 
@@ -28,10 +30,23 @@ def probe_parquet(task: ProbeTask) -> FileReport:
             shape = _shape(file)
             _refuse_lies(file.metadata, task.planned.size)
             if task.thorough or task.planned.size <= SMALL:
-                _refuse_short(sum(batch.num_rows for batch in file.iter_batches(BATCH_ROWS)), file.metadata.num_rows)
-            return FileReport(task.path, "ok", "", file.metadata.num_rows, shape=shape)
+                _refuse_short(_validated(file.iter_batches(BATCH_ROWS)), file.metadata.num_rows)
+            columns = file_schema(file.schema_arrow) if task.columns is not None else None
+            return FileReport(task.path, "ok", "", file.metadata.num_rows, shape=shape, columns=columns)
         except _DAMAGE as error:
             raise BrokenFileError(f"not a readable Parquet file: {_first_line(error)}") from None
+
+
+def _validated(parts: Iterable[pa.RecordBatch]) -> int:
+    """The number of rows, after a look at each value: texts must be UTF-8, decimals have their digits.
+
+    No reader looks: a text that is none would be in the table, and whoever reads that in Python would fail at it.
+    """
+    rows = 0
+    for part in parts:
+        part.validate(full=True)
+        rows += part.num_rows
+    return rows
 
 
 def _shape(file: pq.ParquetFile) -> tuple[str, ...]:
@@ -101,9 +116,9 @@ def probe_orc(task: ProbeTask) -> FileReport:
             file = orc.ORCFile(_seekable(raw))
             shape = tuple(f"{f.name}: {f.type}" for f in file.schema)
             if task.thorough or task.planned.size <= SMALL:
-                rows = sum(file.read_stripe(index).num_rows for index in range(file.nstripes))
-                _refuse_short(rows, file.nrows)
-            return FileReport(task.path, "ok", "", file.nrows, shape=shape)
+                _refuse_short(_validated(file.read_stripe(index) for index in range(file.nstripes)), file.nrows)
+            columns = file_schema(file.schema) if task.columns is not None else None
+            return FileReport(task.path, "ok", "", file.nrows, shape=shape, columns=columns)
         except _DAMAGE as error:
             raise BrokenFileError(f"not a readable ORC file: {_first_line(error)}") from None
 

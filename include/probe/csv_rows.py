@@ -2,7 +2,8 @@
 
 Spark matches the columns of CSV files by position: each header needs a reader of its own, and a plan with a thousand of
 them does not end. A line here is `{"v": {name: text, ...}, "raw": the record as it stands in the file}`; a field that
-is empty, or the option nullValue, is left out, as Spark's CSV reader has it.
+is empty, or the option nullValue, is left out, as Spark's CSV reader has it: with a nullValue, quotes around nothing
+are an empty text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ def may_be_rows(options: Mapping[str, str]) -> bool:
 
 def rows(cut: "Cut", dialect: Dialect, options: Mapping[str, str]) -> Iterator[bytes]:
     """The lines. A record with another number of fields than the header is refused: nobody knows which is which."""
-    null, fields = options.get("nullValue", ""), cut.grammar.fields
+    null, values = options.get("nullValue", ""), cut.grammar.values
     names: tuple[str, ...] = ()
     headed = dialect.has_header
     for piece in cut.pieces():
@@ -42,7 +43,8 @@ def rows(cut: "Cut", dialect: Dialect, options: Mapping[str, str]) -> Iterator[b
             continue
         names = names or distinct_names(cut.shape)
         for line, raw in [(piece.line, piece.raw)] if isinstance(piece, Record) else piece.numbered():
-            found = fields(raw) if dialect.quote and dialect.quote in raw else raw.split(dialect.sep)
+            quoted = dialect.quote and dialect.quote in raw
+            found = values(raw) if quoted else [(text, False) for text in raw.split(dialect.sep)]
             if len(found) != len(names):
                 reason = f"has {len(found)} fields, the header has {len(names)}"
                 cut.bad.append(BadRecord(line, reason, raw.encode("utf-8", "surrogateescape")))
@@ -50,6 +52,10 @@ def rows(cut: "Cut", dialect: Dialect, options: Mapping[str, str]) -> Iterator[b
             yield _line(names, found, null, raw)
 
 
-def _line(names: Sequence[str], fields: Sequence[str], null: str, raw: str) -> bytes:
-    values = {name: text for name, text in zip(names, fields, strict=True) if text not in ("", null)}
+def _line(names: Sequence[str], fields: Sequence[tuple[str, bool]], null: str, raw: str) -> bytes:
+    values = {
+        name: text
+        for name, (text, quoted) in zip(names, fields, strict=True)
+        if text != null and (text or (quoted and null))
+    }
     return _encode({"v": values, "raw": raw}) + b"\n"

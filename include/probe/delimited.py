@@ -99,17 +99,28 @@ class Grammar:
 
     def fields(self, raw: str) -> list[str]:
         """The fields of a record that matches, quotes taken away."""
-        quote, escape = self.dialect.quote, self.dialect.escape
-        found, at = [], 0
+        return [text for text, _ in self.values(raw)]
+
+    def values(self, raw: str) -> list[tuple[str, bool]]:
+        """The fields of a record that matches, quotes taken away, and whether there were any."""
+        quote, found, at = self.dialect.quote, [], 0
         while match := self.one.match(raw, at):
             text = match[0]
-            if quote and text.startswith(quote):
-                text = text[1:-1].replace(escape + quote, quote) if escape else text[1:-1]
-            found.append(text)
+            quoted = bool(quote) and text.startswith(quote)
+            found.append((self._unquoted(text[1:-1]) if quoted else text, quoted))
             at = match.end() + len(self.dialect.sep)
             if match.end() >= len(raw):
                 break
         return found
+
+    def _unquoted(self, text: str) -> str:
+        quote, escape = self.dialect.quote, self.dialect.escape
+        if not escape or escape not in text:
+            return text
+        if escape == quote:
+            return text.replace(quote + quote, quote)
+        # As Spark's parser has it: the escape before a quote or another escape; elsewhere it is a character.
+        return re.sub(f"{re.escape(escape)}([{re.escape(quote)}{re.escape(escape)}])", r"\1", text)
 
 
 @cache

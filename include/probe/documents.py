@@ -6,6 +6,7 @@ from xml.parsers import expat
 
 import msgspec
 
+from include.probe.lenient import is_lenient, strict_json
 from include.probe.records import JsonFindings, check_block
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import write_spool
@@ -23,6 +24,8 @@ def probe_json_document(task: ProbeTask) -> FileReport:
     Spark is given the records as lines: its own reader would take the first of two documents and drop the second.
     """
     text = _document(task.planned, task.options)
+    if is_lenient(task.options):
+        text = strict_json(text, task.options)
     if not text.strip():
         return FileReport(task.path, "ok", "", 0)
     findings = JsonFindings(refuses_unknown=task.refuse_unknown)

@@ -10,21 +10,24 @@ from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings
 from include.ledger.versions import FileVersion
 from include.probe.delimited import distinct_names
+from include.probe.file_types import new_fields, other_types, type_widens
 from include.probe.probe import FileReport
 from include.probe.records import BadRecord, Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
 from include.probe.values import columns_of, judged
 from include.probe.workers import ProbePool
 
-DriftOutcome = Literal["added", "rescued", "quarantined", "stops"]
+DriftOutcome = Literal["added", "widened", "rescued", "quarantined", "stops"]
+TYPED = ("parquet", "orc", "avro")  # files that say their columns' types
 
 
 @dataclass(frozen=True)
 class Drift:
     """A column that the schema does not have: the file and, where the format has lines, the first line with it.
 
-    `outcome` is what the load will do: make it a column (`added`), keep its values in the rescue column (`rescued`), or
-    load nothing (`stops`), or none of the file (`quarantined`; of JSON only its records with that key, see `errors`).
+    Or one that it has with a narrower type. `outcome` is what the load will do: make it a column (`added`), give it the
+    wider type (`widened`), keep its values in the rescue column (`rescued`), load nothing (`stops`), or none of the
+    file (`quarantined`; of JSON only its records with that key, see `errors`).
     """
 
     path: str
@@ -80,7 +83,7 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         schema = _without_partitions(schema_of(ingest.schema_ddl), ingest)
     spec = spec_of(schema) if schema else None
     tasks = probe_tasks(settings, ingest, files, spec, refuse_unknown=ingest.refuses_unknown)
-    if schema and ingest.options.format in ("json", "csv"):
+    if schema and ingest.options.format in ("json", "csv", *TYPED):
         columns = columns_of(judged(schema, ingest.options.reader))
         tasks = [replace(task, columns=columns) for task in tasks]
     pool = ProbePool()
@@ -94,8 +97,8 @@ def preview(settings: Settings, pipeline: Pipeline, files: Sequence[FileVersion]
         records=sum(report.records or 0 for report in reports),
         refused_records=sum(len(report.bad) for report in reports),
         broken_files=tuple((report.path, report.reason) for report in reports if report.verdict == "broken"),
-        errors=tuple(error for report in reports for error in _errors(report, ingest)),
-        drift=tuple(found for report in reports for found in _drift(report, pipeline.ingestion(), spec, hinted)),
+        errors=tuple(error for report in reports for error in _errors(report, ingest, schema)),
+        drift=tuple(found for report in reports for found in _drift(report, ingest, spec, schema, hinted)),
     )
 
 
@@ -104,9 +107,16 @@ def _without_partitions(schema: JsonType, ingest: Ingest) -> JsonType:
     return {**schema, "fields": [field for field in schema["fields"] if field["name"].lower() not in of_paths]}
 
 
-def _errors(report: FileReport, ingest: Ingest) -> list[PlannedError]:
+def _errors(report: FileReport, ingest: Ingest, schema: JsonType) -> list[PlannedError]:
     if report.verdict == "broken":
         return [PlannedError(report.path, None, report.reason)]
+    if report.columns is not None:
+        outcome: Literal["rescued", "quarantined"] = "quarantined" if ingest.rescued_column is None else "rescued"
+        return [
+            PlannedError(report.path, None, f"column {name!r} is {seen}, the schema has {known}", outcome)
+            for name, seen, known in other_types(report.columns, schema)
+            if not _widens(ingest, seen, known)
+        ]
     refused = [PlannedError(report.path, bad.record, bad.reason) for bad in report.bad]
     return [*refused, *(_of_misfit(report.path, bad, ingest) for bad in report.misfits)]
 
@@ -115,6 +125,10 @@ def _of_misfit(path: str, bad: BadRecord, ingest: Ingest) -> PlannedError:
     # Of a ragged record nobody knows which value belongs where, so none is rescued.
     kept = ingest.rescued_column is not None and not bad.reason.startswith("has ")
     return PlannedError(path, bad.record, bad.reason, "rescued" if kept else "quarantined")
+
+
+def _widens(ingest: Ingest, seen: str, known: str) -> bool:
+    return ingest.options.schema_evolution_mode == "addNewColumnsWithTypeWidening" and type_widens(known, seen)
 
 
 def outcome_of(ingest: Ingest, spec: Spec, column: str) -> DriftOutcome:
@@ -135,7 +149,9 @@ def _differs_by_case(spec: Spec, column: str) -> bool:
     return name.lower() in {key.lower() for key in known or {}}
 
 
-def _drift(report: FileReport, ingest: Ingest, spec: Spec | None, hinted: Sequence[str]) -> list[Drift]:
+def _drift(
+    report: FileReport, ingest: Ingest, spec: Spec | None, schema: JsonType, hinted: Sequence[str]
+) -> list[Drift]:
     if spec is None:
         return []
     found: list[tuple[str, int | None]] = []
@@ -143,9 +159,18 @@ def _drift(report: FileReport, ingest: Ingest, spec: Spec | None, hinted: Sequen
         found = list(report.unknown.items())
     elif ingest.options.format == "csv":
         found = [(name, None) for name in distinct_names(report.shape) if name not in spec]
-    elif ingest.options.format in ("parquet", "orc", "avro"):
-        names = (column.split(": ")[0] for column in report.shape)
-        found = [(name, None) for name in names if name not in spec]
+    elif report.columns is not None:
+        found = [(name, None) for name in new_fields(report.columns, schema)]
+    wider = [] if report.columns is None else list(other_types(report.columns, schema))
+    return [
+        *(Drift(report.path, name, None, "widened") for name, *kinds in wider if _widens(ingest, *kinds)),
+        *_new(report, ingest, spec, found, hinted),
+    ]
+
+
+def _new(
+    report: FileReport, ingest: Ingest, spec: Spec, found: Sequence[tuple[str, int | None]], hinted: Sequence[str]
+) -> list[Drift]:
     return [
         Drift(report.path, column, record, outcome_of(ingest, spec, column))
         for column, record in found

@@ -14,6 +14,7 @@ import msgspec
 
 from include.probe.csv_files import csv_misfits, probe_csv
 from include.probe.documents import probe_binary, probe_json_document, probe_whole_text, probe_xml
+from include.probe.lenient import is_lenient, records_of, strict_json
 from include.probe.records import BLANK, BadRecord, JsonFindings, check_block
 from include.probe.report import FileReport, ProbeTask, Verdict
 from include.probe.spool import write_spool
@@ -37,7 +38,8 @@ def probe(task: ProbeTask) -> FileReport:
     """Look at one file. Never raises for what is wrong with the file itself."""
     try:
         report = _PROBES[task.format](task)
-        return report if task.columns is None else replace(report, misfits=tuple(_misfits(task, report)))
+        asked = task.columns is not None and task.format in ("json", "csv")
+        return replace(report, misfits=tuple(_misfits(task, report))) if asked else report
     except SupersededError as error:
         return FileReport(task.path, "superseded", str(error))
     except BrokenFileError as error:
@@ -49,6 +51,8 @@ def probe(task: ProbeTask) -> FileReport:
 def _probe_json(task: ProbeTask) -> FileReport:
     if task.options.get("multiLine") == "true":
         return probe_json_document(task)
+    if is_lenient(task.options):
+        return _probe_lenient_json(task)
     findings = JsonFindings(refuses_unknown=task.refuse_unknown)
     kept: list[bytes] = []
     for block in whole_lines(_as_utf8(task)):
@@ -66,6 +70,41 @@ def _probe_json(task: ProbeTask) -> FileReport:
     return FileReport(task.path, "ok", "", findings.records, bad, unknown, content=content, spool=spool)
 
 
+def _probe_lenient_json(task: ProbeTask) -> FileReport:
+    """Records that are made strict one by one, and copied so."""
+    findings = JsonFindings(refuses_unknown=task.refuse_unknown)
+    good = _strict_lines(task, findings)
+    spool = write_spool(task.spool, ".json", good) if task.spool else ""
+    for _ in good:  # what is not copied is looked at all the same
+        pass
+    unknown = {} if task.any_keys else findings.unknown
+    return FileReport(task.path, "ok", "", findings.records, tuple(findings.bad), unknown, spool=spool)
+
+
+def _strict_lines(task: ProbeTask, findings: JsonFindings) -> Iterator[bytes]:
+    """The records that may be loaded, a line each; what is refused is in `findings`, as it stands in the file."""
+    for record in _json_records(task):
+        line = strict_json(record, task.options)
+        before = len(findings.bad)
+        if b"\n" in line or b"\r" in line:
+            findings.records, findings.lines = findings.records + 1, findings.lines + 1
+            reason = "not valid JSON: it goes on after a line's end"
+            findings.bad.append(BadRecord(findings.lines, reason, record))
+            continue
+        check_block(line + b"\n", task.spec, findings)
+        if len(findings.bad) > before:
+            findings.bad[-1] = replace(findings.bad[-1], raw=record)
+        elif line.strip(BLANK):
+            yield line + b"\n"
+
+
+def _json_records(task: ProbeTask) -> Iterator[bytes]:
+    separator = task.options.get("lineSep")
+    if separator is not None:
+        return records_of(_as_utf8(task), separator.encode())
+    return (line for block in whole_lines(_as_utf8(task)) for line in block.splitlines())
+
+
 def _misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
     """The records with a value of another type (lines only: a JSON document has none)."""
     found = _json_misfits(task, report) if task.format == "json" else csv_misfits(task, report)
@@ -74,14 +113,13 @@ def _misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
 
 
 def _json_misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
-    refused, number = {bad.record for bad in report.bad}, 0
-    for block in whole_lines(_as_utf8(task)):
-        for line in block.splitlines():
-            number += 1
-            if line.strip(BLANK) and number not in refused:
-                reason = json_misfit(_exact.decode(line), task.columns or {})
-                if reason:
-                    yield BadRecord(number, reason, line)
+    refused, lenient = {bad.record for bad in report.bad}, is_lenient(task.options)
+    for number, line in enumerate(_json_records(task), 1):
+        if line.strip(BLANK) and number not in refused:
+            record = strict_json(line, task.options) if lenient else line
+            reason = json_misfit(_exact.decode(record), task.columns or {})
+            if reason:
+                yield BadRecord(number, reason, line)
 
 
 def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[bytes]:
@@ -100,6 +138,9 @@ def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[
 def _probe_text(task: ProbeTask) -> FileReport:
     if task.options.get("wholetext") == "true":
         return probe_whole_text(task)
+    if separator := task.options.get("lineSep"):
+        count = sum(1 for _ in records_of(_as_utf8(task), separator.encode()))
+        return FileReport(task.path, "ok", "", count, spool=_plain_copy(task, ".txt"))
     count = 0
     for block in whole_lines(_as_utf8(task)):
         lines = block.splitlines()

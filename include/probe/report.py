@@ -18,7 +18,8 @@ class ProbeTask:
     clean JSON file. `spool` is the folder for a clean copy where one is needed; None where nothing may be written.
     `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch. With
     `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one. `columns` (types by name) asks
-    for the records of JSON and CSV files with a value of another type: a plan's question, a load asks Spark. `as_rows`
+    for the records of JSON and CSV files with a value of another type, or the types that other files say they have: a
+    plan's question, a load asks Spark. `as_rows`
     asks for a clean copy of a CSV file that needs no reader of its own for its header (see csv_rows.py).
     """
 
@@ -51,7 +52,8 @@ class FileReport:
 
     `spool` is where the clean copy lies that is read in place of the file ("" where the file itself is read); it holds
     no `bad` record. It may have another format (`reads_as`, "" for the file's own) and take other `options`.
-    `misfits` are records with a value of another type, where the task asked for them.
+    `misfits` are records with a value of another type, where the task asked for them. Of files that say their columns'
+    types, `columns` are these instead, as a struct in Spark's JSON form.
     """
 
     path: str
@@ -66,3 +68,4 @@ class FileReport:
     reads_as: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     misfits: tuple[BadRecord, ...] = ()
+    columns: Any = None

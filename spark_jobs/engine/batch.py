@@ -44,7 +44,7 @@ from spark_jobs.engine.batch_files import BatchFile, by_few_shapes, own_columns,
 from spark_jobs.engine.csv_rows import rare
 from spark_jobs.engine.evolution import Evolution
 from spark_jobs.engine.frames import exact_names
-from spark_jobs.engine.isolation import Isolation
+from spark_jobs.engine.isolation import Isolation, root_cause
 from spark_jobs.engine.misfits import files_with_misfits, find_misfits, reason_of
 from spark_jobs.engine.own_schemas import without_place
 from spark_jobs.engine.readers import read_files
@@ -127,7 +127,7 @@ class BatchLoader:
                     raise
                 else:
                     log.warning(
-                        "batch %d: reading each file by itself, because: %s", planned.batch, _root_cause(str(error))
+                        "batch %d: reading each file by itself, because: %s", planned.batch, root_cause(str(error))
                     )
                     attempt = replace(attempt, isolate=True)
         return self._look_and_commit(planned, attempt)
@@ -247,8 +247,8 @@ class BatchLoader:
         if found := UNREADABLE.search(text):
             names = dict(zip(spark_names(self.spark, work.readable), work.readable, strict=True))
             if file := names.get(re.sub("^file:/+", "file:///", found["file"])):
-                log.warning("%s cannot be read: %s", file.path, _root_cause(text))
-                return work.without(file.path, f"Spark cannot read it: {_root_cause(text)}")
+                log.warning("%s cannot be read: %s", file.path, root_cause(text))
+                return work.without(file.path, f"Spark cannot read it: {root_cause(text)}")
         raise error
 
     def _with_misfits(self, work: Work) -> Work:
@@ -297,11 +297,6 @@ class BatchLoader:
 
 def _spec(version: SchemaVersion) -> Spec | None:
     return spec_of(json.loads(version.schema.json()))
-
-
-def _root_cause(text: str) -> str:
-    causes = re.findall(r"^Caused by: (?:[\w.$]+\.)?(\w+: .*)$", text, re.MULTILINE)
-    return (causes[-1] if causes else text.strip().splitlines()[0])[:300]
 
 
 def _report(planned: PlannedBatch, outcomes: Sequence[FileOutcome], seconds: float) -> None:

@@ -97,8 +97,11 @@ class Evolution:
         """
         if not work.full:
             return work
-        paths = [file.path for file in work.full]
-        seen = infer_schema(self.spark, self.ingest, work.full)
+        sample = self._sample(work.full)
+        seen = infer_schema(self.spark, self.ingest, sample)
+        if not seen.names and len(sample) < len(work.full):
+            sample = work.full
+            seen = infer_schema(self.spark, self.ingest, sample)
         hinted = with_hints(self.spark, extended(StructType([]), seen), self.ingest)
         source = extended(hinted, seen)
         if not source.names:
@@ -106,9 +109,21 @@ class Evolution:
             return work
         schema = named_for_table(source, work.schema, self.ingest)
         schema = self._as_in_table(StructType([*schema, *self._new_partitions(work)]), work.schema)
+        paths = [file.path for file in sample]
         work = replace(work, schema=self.store.add(work.schema, schema, "inferred", paths, work.planned.batch))
-        suspect = [file for file in work.full if file.report.unknown]
-        return self._looked_again(work, work.full if missing(seen, work.schema.source) else suspect)
+        suspect = [file for file in sample if file.report.unknown]
+        work = self._looked_again(work, sample if missing(seen, work.schema.source) else suspect)
+        return self._compared(work, [file for file in work.full if file.path not in set(paths)])
+
+    def _sample(self, files: Sequence[BatchFile]) -> Sequence[BatchFile]:
+        """The files, in the plan's order, that the first schema is inferred from."""
+        options, size = self.ingest.options, 0
+        for number, file in enumerate(files, 1):
+            size += file.planned.size
+            enough = options.sample_bytes is not None and size >= options.sample_bytes
+            if enough or number == options.sample_files:
+                return files[:number]
+        return files
 
     def settle(self, work: Work) -> Work:
         """The work under the version that it is written with, its files marked where something is to be rescued.
@@ -173,18 +188,22 @@ class Evolution:
 
         They differ from a column by case only, or are empty or hold empty objects, for which nothing is inferred.
         """
-        if self.ingest.options.format == "xml":
-            return self._rescuing(work, {drift.path: drift for drift in self._drifts(work)})
-        if self.ingest.options.format != "json" or not files:
+        if self.ingest.options.format not in ("json", "xml") or not files:
             return work  # the readers of the other formats see by the file's own columns what is left over
+        work, paths = self._compared(work, files), {file.path for file in files}
+        return self._rescuing(work, {drift.path: drift for drift in self._drifts(work) if drift.path in paths})
+
+    def _compared(self, work: Work, files: Sequence[BatchFile]) -> Work:
+        """The work after another look at JSON files, whose keys are now compared with the schema's."""
+        if self.ingest.options.format != "json" or not files:
+            return work
         reports = {report.path: report for report in self.probe(work.planned, files, work.schema)}
         looked = [replace(file, report=reports.get(file.path, file.report)) for file in work.readable]
         work = replace(work, readable=looked)
         for file in looked:
             if file.report.verdict != "ok":
                 work = work.without(file.path, file.report.reason)
-        drifts = {drift.path: drift for drift in self._drifts(work) if drift.path in reports}
-        return self._rescuing(work, drifts) if drifts else work
+        return work
 
     def _new_partitions(self, work: Work) -> list[StructField]:
         """The partition columns that the schema does not have yet, typed by the paths of the batch."""

@@ -1,6 +1,6 @@
 """Typed columns of files (Parquet and the like) under the schema: the part that fits, and the part that does not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -18,16 +18,8 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from include.probe.file_types import DIGITS, WIDENS
 from spark_jobs.engine.frames import quoted
-
-WIDENS: Mapping[str, set[str]] = {
-    "tinyint": {"smallint", "int", "bigint", "float", "double"},
-    "smallint": {"int", "bigint", "float", "double"},
-    "int": {"bigint", "double"},
-    "float": {"double"},
-    "date": {"timestamp_ntz"},
-}
-DIGITS: Mapping[str, int] = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
 
 
 @dataclass(frozen=True)

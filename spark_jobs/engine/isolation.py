@@ -2,6 +2,7 @@
 being read is noted before, so that a file which hangs or ends the JVM is named.
 """
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,12 @@ from spark_jobs.engine.batch_files import BatchFile, own_columns
 from spark_jobs.engine.inference import infer_schema
 from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.watchdog import restart_if_dead
+
+
+def root_cause(text: str) -> str:
+    """The innermost cause that an error of Spark's names, on one line."""
+    causes = re.findall(r"^(?:Caused by: |: )(?:[\w.$]+\.)?(\w+(?:: .*)?)$", text, re.MULTILINE)
+    return (causes[-1] if causes else text.strip().splitlines()[0])[:300]
 
 
 class Isolation:
@@ -61,7 +68,7 @@ class Isolation:
                 return ""
             return self._miscount(files, own_columns(self._ingest, self._schema, files))
         except (Py4JJavaError, PySparkException) as error:
-            return f"Spark cannot read it: {str(error).strip().splitlines()[0][:300]}"
+            return f"Spark cannot read it: {root_cause(str(error))}"
 
     def _miscount(self, files: Sequence[BatchFile], schema: StructType) -> str:
         """What is wrong with the number of records that Spark reads, "" if it is that of the probe."""

@@ -7,10 +7,13 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StringType, StructField, StructType
 
 from include.config.ingest import Ingest
+from include.config.spark_options import LENIENT_JSON
 from spark_jobs.engine.batch_files import BatchFile
 from spark_jobs.engine.exact import Exactly, any_of
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, quoted
 
+# NaN and the like are texts by then, which Spark takes for numbers only where that is allowed.
+TAKEN_CARE_OF = {"multiLine", "encoding", "lineSep", *LENIENT_JSON} - {"allowNonNumericNumbers"}
 STRICT_JSON = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 
 
@@ -67,5 +70,5 @@ def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dic
 
 
 def line_options(ingest: Ingest) -> dict[str, str]:
-    """Without what the probe has taken care of: Spark is given lines in UTF-8."""
-    return {name: value for name, value in ingest.options.reader.items() if name not in ("multiLine", "encoding")}
+    """Without what the probe has taken care of: Spark is given lines of strict JSON in UTF-8."""
+    return {name: value for name, value in ingest.options.reader.items() if name not in TAKEN_CARE_OF}

@@ -70,6 +70,23 @@ def test_new_keys_become_columns_in_the_run(landing: Landing) -> None:
     assert version(landing, 3)["files"] == ["in/c.json"]
 
 
+@pytest.mark.parametrize(("file_format", "limit"), [("json", "numFiles"), ("csv", "numBytes")])
+def test_a_sampled_schema_meets_what_the_other_files_have(landing: Landing, file_format: str, limit: str) -> None:
+    options = {"header": True} if file_format == "csv" else {}
+    landing.configure(
+        {"cloudFiles.format": file_format, f"cloudFiles.schemaInference.sampleSize.{limit}": 1, **options}
+    )
+    texts = {"a": {"id": 1}, "b": {"id": 2, "late": "x"}, "c": {"id": "three"}}
+    for name, record in texts.items():
+        comma = ",".join(record) + "\n" + ",".join(map(str, record.values())) + "\n"
+        landing.drop(f"{name}.{file_format}", lines(record) if file_format == "json" else comma)
+    landing.run()
+    assert rescued(landing, "id", "late") == {1: {}, 2: {}, None: {"id": "three"}}
+    assert [row["late"] for row in landing.rows("id", "late")] == [None, "x", None]
+    assert version(landing, 1)["files"] == [f"in/a.{file_format}"]
+    assert [change["column"] for change in version(landing, 2)["changes"]] == ["late"]
+
+
 def test_structs_arrays_of_structs_and_maps_evolve_below(landing: Landing) -> None:
     landing.configure({"cloudFiles.schemaHints": "m map<string, struct<x: bigint>>"})
     landing.drop("a.json", lines({"id": 1, "o": {"x": 1}, "l": [{"x": 1}], "m": {"k": {"x": 1}}}))

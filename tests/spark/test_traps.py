@@ -272,3 +272,41 @@ def test_files_of_many_headers_are_read_at_once(landing: Landing) -> None:
     assert [(row.get("ID"), row.get("id")) for row in left].count(("9", "y")) == 20
     assert all("/landing/in/next/" in row["_file_path"] for row in left if row)
     assert [(row["id"], row["n"]) for row in landing.rows("id", "n")].count((2, 1)) == 20
+
+
+def test_lenient_json_is_loaded_where_an_option_takes_it_and_refused_elsewhere(landing: Landing) -> None:
+    landing.configure(
+        {
+            "allowComments": True,
+            "allowSingleQuotes": True,
+            "allowNonNumericNumbers": True,
+            "allowUnquotedFieldNames": True,
+        },
+        schema="id bigint, s string, d double",
+    )
+    refused = ["{id: 007}", "{'id': 5} {'id': 6}", "{'id': 7, id: 8}", '{"id": 9']
+    good = ['{"id": 1, "s": 1.10}', "{id: 2, 's': \"it's\", d: NaN} // two", "/* three */ {id: 3, d: -Infinity}"]
+    landing.drop("a.json", "\n".join([*refused[:2], *good, *refused[2:]]) + "\n")
+    landing.run()
+    rows = landing.rows("id", "s", "d")
+    assert [(row["id"], row["s"], str(row["d"])) for row in rows] == [
+        (1, "1.10", "None"), (2, "it's", "nan"), (3, None, "-inf"),
+    ]  # fmt: skip
+    assert [(row["record"], row["raw"]) for row in landing.quarantine()] == [
+        (number, text) for number, text in zip((1, 2, 6, 7), refused, strict=True)
+    ]
+    account = landing.files()["a.json"]
+    assert (account["rows_loaded"], account["rows_quarantined"]) == (3, 4)
+
+
+@pytest.mark.parametrize("file_format", ["json", "text"])
+def test_records_end_at_line_sep(landing: Landing, file_format: str) -> None:
+    landing.configure({"cloudFiles.format": file_format, "lineSep": "||", "cloudFiles.inferColumnTypes": False})
+    landing.drop("a", '{"value":\n "a"}||{"value": "b|"}||{"value": "c"')
+    landing.run()
+    account = landing.files()["a"]
+    if file_format == "text":
+        assert landing.values("value") == ['{"value":\n "a"}', '{"value": "b|"}', '{"value": "c"']
+        return
+    assert landing.values("value") == ["a", "b|"]
+    assert (account["rows_quarantined"], landing.quarantine()[0]["record"]) == (1, 3)

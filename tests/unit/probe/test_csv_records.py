@@ -71,6 +71,17 @@ def test_rows_hold_each_field_by_its_name(
     assert all(line["raw"].encode() in out.getvalue().encode() for line in found)
 
 
+def test_rows_hold_the_values_of_sparks_own_reader(tmp_path: Path) -> None:
+    """What its parser makes of escapes and of nothing within quotes, as measured."""
+    text = 'k,v\n1,"a\\"b"\n2,"a\\nb"\n3,"a\\\\"\n4,"a\\\\b"\n5,a\\"b\n6,a\\\\b\n'
+    report = look(tmp_path, text.encode(), as_rows=True, escape="\\")
+    values = [msgspec.json.decode(line)["v"]["v"] for line in Path(report.spool).read_bytes().splitlines()]
+    assert values == ['a"b', "a\\nb", "a\\", "a\\b", 'a\\"b', "a\\\\b"]
+    report = look(tmp_path, b'k,v\n1,""\n2,\n3,NA\n4,"NA"\n', as_rows=True, nullValue="NA")
+    rows = [msgspec.json.decode(line)["v"] for line in Path(report.spool).read_bytes().splitlines()]
+    assert rows == [{"k": "1", "v": ""}, {"k": "2"}, {"k": "3"}, {"k": "4"}]
+
+
 @given(
     st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\0", b"\xff", b'""', b"1"]), max_size=40).map(b"".join)
 )
