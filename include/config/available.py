@@ -48,8 +48,6 @@ def unavailable_options(ingest: Ingest) -> Iterator[tuple[str, str]]:
 def _common(options: IngestOptions) -> Iterator[tuple[str, str]]:
     if options.format not in EXECUTED_FORMATS:
         yield "cloudFiles.format", _only(options.format, EXECUTED_FORMATS)
-    if options.format == "xml" and options.schema_evolution_mode == "addNewColumnsWithTypeWidening":
-        yield "cloudFiles.schemaEvolutionMode", "addNewColumnsWithTypeWidening is not executed for xml"
 
 
 def _without_rescue(options: IngestOptions) -> Iterator[tuple[str, str]]:

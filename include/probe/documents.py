@@ -15,6 +15,7 @@ from include.probe.streams import BrokenFileError, Planned, blocks, is_plain, op
 MAX_DOCUMENT = 1 << 30  # bytes of one JSON document, which is decoded in memory
 MAX_BINARY = (1 << 31) - 1  # bytes: Spark's own limit of `content`
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+PATTERN = re.compile(r"[{}\[\]*?\\:]")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 
 
@@ -99,7 +100,11 @@ def probe_binary(task: ProbeTask) -> FileReport:
 
 
 def probe_xml(task: ProbeTask) -> FileReport:
-    """A well-formed XML document; each element named `rowTag` is a record."""
+    """A well-formed XML document; each element named `rowTag` is a record.
+
+    Spark's inference of XML takes a path for a pattern, however it is escaped, and fails at a colon: a file with such a
+    name is copied, as is one that Spark cannot decompress.
+    """
     elements = _XmlRows(task.options["rowTag"])
     try:
         for block in blocks(task.planned):
@@ -108,7 +113,9 @@ def probe_xml(task: ProbeTask) -> FileReport:
     except expat.ExpatError as error:
         reason = f"not well-formed XML: line {error.lineno}, column {error.offset}: {expat.ErrorString(error.code)}"
         raise BrokenFileError(reason) from None
-    return FileReport(task.path, "ok", "", elements.rows)
+    copied = PATTERN.search(task.planned.uri.partition("://")[2] or task.planned.uri) or not is_plain(task.planned)
+    spool = write_spool(task.spool, ".xml", blocks(task.planned)) if copied and task.spool else ""
+    return FileReport(task.path, "ok", "", elements.rows, spool=spool)
 
 
 class _XmlRows:

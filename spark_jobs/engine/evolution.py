@@ -30,8 +30,9 @@ from include.ledger.tables import open_table
 from include.ledger.versions import PlannedBatch
 from include.probe.probe import FileReport
 from spark_jobs.engine.batch_files import BatchFile, holds_its_schema
+from spark_jobs.engine.exact_xml import exactly_xml
 from spark_jobs.engine.fitting import fit_columns
-from spark_jobs.engine.growth import changes, extended, keep, missing
+from spark_jobs.engine.growth import changes, extended, keep, missing, placed
 from spark_jobs.engine.inference import infer_schema, schema_groups
 from spark_jobs.engine.names import is_partition
 from spark_jobs.engine.partitions import partition_fields
@@ -156,10 +157,12 @@ class Evolution:
         texts = [replace(file, rescue=True) for file in files if not holds_its_schema(self.ingest, file)]
         if not self.widens or not texts:
             return work
-        wider = widened_for_texts(read_files(self.spark, self.ingest, work.schema.schema, texts), work.schema.source)
-        source = work.schema.source
-        fields = [StructField(f.name, wider.get(f.name, f.dataType), metadata=f.metadata) for f in source]
-        schema = named_for_table(StructType(fields), work.schema, self.ingest)
+        options, source = self.ingest.options, work.schema.source
+        xml = exactly_xml(dict(options.reader)) if options.format == "xml" else None
+        records = read_files(self.spark, self.ingest, work.schema.schema, texts)
+        for path, wider in widened_for_texts(records, source, xml).items():
+            source = placed(source, path, wider)
+        schema = named_for_table(source, work.schema, self.ingest)
         return self._under(work, schema, "wider types", files)
 
     def _grown(self, work: Work, strange: Sequence[BatchFile]) -> Work:

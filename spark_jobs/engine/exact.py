@@ -131,7 +131,7 @@ class Exactly:
         """Each part of a type that can be lost: its path (as of schema hints), and what tells of a value that it is."""
         if isinstance(wanted, StructType):
             for field in wanted:
-                step = self._field_of(field)
+                step = self.field_of(field)
                 yield from (((field.name, *path), _through(test, step)) for path, test in self.doubts(field.dataType))
         elif isinstance(wanted, ArrayType):
             yield from ((("element", *path), _of_any(test)) for path, test in self.doubts(wanted.elementType))
@@ -144,7 +144,9 @@ class Exactly:
 
         return test
 
-    def _field_of(self, field: StructField) -> Test:
+    def field_of(self, field: StructField) -> Test:
+        """The one value of a field of a struct, as it was asked for."""
+
         def step(value: Column) -> Column:
             return self.one(value.getField(field.name), field)
 

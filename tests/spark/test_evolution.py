@@ -409,7 +409,10 @@ def kinds(landing: Landing) -> dict[str, str]:
 
 def test_widening_of_text_columns_by_values_that_need_it(landing: Landing) -> None:
     landing.configure(
-        {MODE: WIDENING, "cloudFiles.schemaHints": "n int, m int, s smallint, p decimal(5,2), o struct<x: int>"}
+        {
+            MODE: WIDENING,
+            "cloudFiles.schemaHints": "n int, m int, s smallint, p decimal(5,2), o.x int, l.element.x int",
+        }
     )
     landing.drop("a.json", lines({"id": 1, "n": 1, "m": 1, "s": 1, "p": 1.25, "o": {"x": 1}}))
     landing.run()
@@ -417,19 +420,34 @@ def test_widening_of_text_columns_by_values_that_need_it(landing: Landing) -> No
         "b.json",
         lines(
             {"id": 2, "n": 3_000_000_000, "m": "xyz", "s": 70_000, "p": 12345678.5},
-            {"id": 3, "n": "xyz", "m": 1.5, "o": {"x": 3_000_000_000}, "new": 1},
+            {"id": 3, "n": "xyz", "m": 1.5, "o": {"x": 3_000_000_000}, "l": [{"x": 1}, {"x": 3_000_000_000}], "new": 1},
         ),
     )
     landing.run()
-    assert rescued(landing, "id") == {1: {}, 2: {"m": "xyz"}, 3: {"n": "xyz", "m": 1.5, "o": {"x": 3_000_000_000}}}
-    assert kinds(landing) | {"o": ""} == {
-        "n": "long", "m": "integer", "s": "integer", "p": "decimal(18,2)", "o": "", "id": "long", "new": "long",
+    assert rescued(landing, "id") == {1: {}, 2: {"m": "xyz"}, 3: {"n": "xyz", "m": 1.5}}
+    assert {name: kind for name, kind in kinds(landing).items() if name not in ("o", "l")} == {
+        "n": "long", "m": "integer", "s": "integer", "p": "decimal(18,2)", "id": "long", "new": "long",
     }  # fmt: skip
+    assert [row["o"] and row["o"]["x"] for row in landing.rows("id", "o")] == [1, None, 3_000_000_000]
+    assert landing.rows("id", "l")[2]["l"] == [{"x": 1}, {"x": 3_000_000_000}]
     assert [row["n"] for row in landing.rows("id", "n")] == [1, 3_000_000_000, None]
     assert landing.files()["b.json"]["rows_rescued"] == 2
     landing.drop("c.json", lines({"id": 4, "n": 4}))  # the hints still say int
     landing.run()
     assert landing.files()["c.json"]["rows_loaded"] == 1
+
+
+def test_widening_of_xml_elements(landing: Landing) -> None:
+    options = {"cloudFiles.format": "xml", "rowTag": "row", MODE: WIDENING}
+    landing.configure({**options, "cloudFiles.schemaHints": "n int, o struct<x: int>"})
+    landing.drop("a.xml", "<rows><row><id>1</id><n>1</n><o><x>1</x></o></row></rows>")
+    landing.run()
+    wide = "<row><id>2</id><n>3000000000</n><o><x>3000000000</x></o></row><row><id>3</id><n>x</n></row>"
+    landing.drop("b.xml", f"<rows>{wide}</rows>")
+    landing.run()
+    found = [(row["id"], row["n"], row["o"]["x"]) for row in landing.rows("id", "n", "o")]
+    assert found == [(1, 1, 1), (2, 3_000_000_000, 3_000_000_000)]
+    assert [bad["reason"] for bad in landing.quarantine()] == ["column 'n': 'x' is not bigint"]
 
 
 def test_widening_of_columns_in_files_that_say_their_types(landing: Landing) -> None:

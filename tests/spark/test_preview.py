@@ -1,11 +1,13 @@
 """`sluice plan` says what the load will do, before it does it."""
 
+import pyarrow as pa
 import pytest
 
 from include.config.errors import SchemaDrift
 from include.ledger.discover import discover
 from include.probe.preview import Preview, preview
 from tests.spark.conftest import Landing
+from tests.spark.test_evolution import parquet
 
 
 def look(landing: Landing) -> Preview:
@@ -78,3 +80,25 @@ def test_plan_names_every_error_of_the_next_load_and_what_becomes_of_it(landing:
         schema="id bigint, o struct<x: int>, l array<decimal(4, 1)>",
     )
     assert [(error.record, error.outcome) for error in look(landing).errors] == [(1, "rescued")]
+
+
+@pytest.mark.parametrize("mode", ["addNewColumns", "addNewColumnsWithTypeWidening", "none"])
+def test_plan_names_other_types_of_files_that_say_theirs(landing: Landing, mode: str) -> None:
+    landing.configure({"cloudFiles.format": "parquet", "cloudFiles.schemaEvolutionMode": mode})
+    narrow = {"x": pa.array([1], pa.int32())}
+    landing.drop("a.parquet", parquet(id=[1], n=pa.array([1], pa.int32()), o=[{"x": 1}], **narrow))
+    landing.run()
+    landing.drop("b.parquet", parquet(id=["one"], n=[1 << 40], o=[{"x": 1, "y": 2}], **narrow))
+    before = look(landing)
+    types = [(error.reason, error.outcome) for error in before.errors]
+    left_over = "quarantined" if mode == "none" else "rescued"
+    widens = mode == "addNewColumnsWithTypeWidening"
+    text = ("column 'id' is string, the schema has bigint", left_over)
+    wide = ("column 'n' is bigint, the schema has int", left_over)
+    assert types == [text] + [wide] * (not widens)
+    assert [(drift.column, drift.outcome) for drift in before.drift] == [
+        *([("n", "widened")] * widens), ("o.y", "quarantined" if mode == "none" else "added"),
+    ]  # fmt: skip
+    landing.run()
+    account = landing.files()["b.parquet"]
+    assert (account["rows_rescued"], account["rows_quarantined"]) == ((0, 1) if mode == "none" else (1, 0))

@@ -281,6 +281,7 @@ def test_lenient_json_is_loaded_where_an_option_takes_it_and_refused_elsewhere(l
             "allowSingleQuotes": True,
             "allowNonNumericNumbers": True,
             "allowUnquotedFieldNames": True,
+            "cloudFiles.inferColumnTypes": False,
         },
         schema="id bigint, s string, d double",
     )

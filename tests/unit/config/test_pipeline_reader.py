@@ -220,7 +220,7 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
         "{stream_join: {table: e.f, on: [a], time: t, other_time: u}}]}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, lineSep: ';'}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: xml, rowTag: r,"
-        " cloudFiles.schemaEvolutionMode: addNewColumnsWithTypeWidening}}",
+        " cloudFiles.schemaEvolutionMode: rescue}}",
     ],
 )
 def test_what_is_not_executed_yet_has_a_valid_shape_and_cannot_be_loaded(tmp_path: Path, section: str) -> None:
