@@ -64,8 +64,6 @@ def _of_reader(ingest: Ingest) -> Iterator[tuple[str, str]]:
     kind, reader = ingest.options.format, ingest.options.reader
     if "singleVariantColumn" in reader and ingest.schema_ddl is not None:
         yield "singleVariantColumn", "goes without ingest.schema: it is the one column"
-    if kind == "csv" and "lineSep" in reader:
-        yield "lineSep", "is not executed for csv: records end where lines end, outside of quotes"
     if kind == "json" and reader.get("multiLine") == "true" and "lineSep" in reader:
         yield "lineSep", "goes without multiLine: then a file is one JSON value"
 

@@ -18,9 +18,10 @@ from include.probe.delimited import (
 )
 from include.probe.plain_rows import plain_rows
 from include.probe.records import BadRecord
+from include.probe.relined import csv_text
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import write_spool
-from include.probe.streams import BrokenFileError, blocks, is_plain, is_wide, text_blocks, whole_lines
+from include.probe.streams import BrokenFileError, blocks, is_plain, is_wide, whole_lines
 from include.probe.values import text_misfit
 
 MAX_HEADER = 1 << 20  # characters: a longer first line is no header
@@ -33,7 +34,8 @@ LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be se
 def probe_csv(task: ProbeTask) -> FileReport:
     """Count the records of a CSV file and refuse those that Spark's reader would misread."""
     dialect = Dialect.of(task.options)
-    if not task.as_rows and not is_wide(dialect.encoding) and is_plain(task.planned):
+    relined = "lineSep" in task.options
+    if not (task.as_rows or relined or is_wide(dialect.encoding)) and is_plain(task.planned):
         report = _clean(task, dialect)
         if report is not None:
             return report
@@ -51,7 +53,7 @@ def csv_misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
     """The records with another number of fields than the header, or a value that is not of its column's type."""
     dialect = Dialect.of(task.options)
     grammar, header = Grammar(dialect), distinct_names(report.shape)
-    text = "".join(text_blocks(task.planned, dialect.encoding))
+    text = "".join(csv_text(task.planned, dialect, task.options))
     null, first = task.options.get("nullValue", ""), dialect.has_header
     for record, _, _ in split(text, dialect, None, len(header), 1):
         if record is None or record.reason or first:
@@ -64,7 +66,7 @@ def csv_misfits(task: ProbeTask, report: FileReport) -> Iterator[BadRecord]:
 def _lines(task: ProbeTask, dialect: Dialect) -> int:
     """How many records a file has whose header cannot be read, as far as that can be said: its lines without one."""
     lines = sum(
-        bool(line.strip()) for block in text_blocks(task.planned, dialect.encoding) for line in block.splitlines()
+        bool(line.strip()) for block in csv_text(task.planned, dialect, task.options) for line in block.splitlines()
     )
     return max(lines - 1, 0)
 
@@ -213,7 +215,7 @@ class Cut:
 
     def _split(self) -> Iterator[Record | Clean]:
         """Records out of a window on the text that is moved on before a record could end beyond it."""
-        source = text_blocks(self._task.planned, self._dialect.encoding)
+        source = csv_text(self._task.planned, self._dialect, self._task.options)
         window, number, at_end = "", 1, False
         while window or not at_end:
             while not at_end and len(window) < CHUNK + LOOKAHEAD:

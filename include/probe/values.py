@@ -45,6 +45,8 @@ def judged(kind: JsonType, options: Mapping[str, str]) -> JsonType:
         return [judged(value, options) for value in kind]
     if kind in (FORMATS[option] for option in FORMATS.keys() & options.keys()):
         return "string"
+    if kind in ("double", "float") and options.get("allowNonNumericNumbers") == "true":
+        return "string"  # NaN is a number then, and a text in what is judged
     localized = options.get("locale", "en-US") != "en-US"
     return "string" if localized and isinstance(kind, str) and DECIMAL.fullmatch(kind) else kind
 

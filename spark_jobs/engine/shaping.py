@@ -65,8 +65,9 @@ def by_options(ingest: Ingest, files: Sequence[BatchFile]) -> Iterator[tuple[dic
     groups: dict[tuple[tuple[str, str], ...], list[BatchFile]] = {}
     for file in files:
         groups.setdefault(tuple(sorted(file.report.options.items())), []).append(file)
+    reader = {name: value for name, value in ingest.options.reader.items() if name != "lineSep"}  # copies have lines
     for options, group in groups.items():
-        yield {**ingest.options.reader, **dict(options)}, group
+        yield {**reader, **dict(options)}, group
 
 
 def line_options(ingest: Ingest) -> dict[str, str]:

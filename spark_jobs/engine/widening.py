@@ -63,7 +63,8 @@ def widened_for_texts(records: DataFrame, known: StructType, xml: ExactlyXml | N
     `records` were read with what does not fit in RESCUED, of XML with the record in CORRUPT.
     """
     if xml is None:
-        texts, step = F.from_json(RESCUED, _as_texts(known)), _field
+        mirror = StructType([StructField(field.name, _as_texts(field.dataType)) for field in known])
+        texts, step = F.from_json(RESCUED, mirror), _field
     else:
         texts, step = F.from_json(CORRUPT, xml.asked_columns(known)), xml.field_of
     tests = {(path, wide): test for path, wide, test in _tests(known, step)}

@@ -138,7 +138,8 @@ def test_each_drift_has_its_documented_outcome(landing: Landing, mode: str, file
         "cloudFiles.schemaEvolutionMode": mode.split(",", maxsplit=1)[0],
         **MODES[mode],
     }
-    own = {"csv": {"header": True}, "xml": {"rowTag": "row"}}.get(file_format, {})
+    needed: Mapping[str, Mapping[str, Any]] = {"csv": {"header": True}, "xml": {"rowTag": "row"}}
+    own = needed.get(file_format, {})
     landing.configure({**options, **own, "cloudFiles.inferColumnTypes": file_format not in TYPED})
     nested = file_format != "csv"
     base = BASE if nested else {name: value for name, value in BASE.items() if name != "o"}

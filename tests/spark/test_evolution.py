@@ -76,7 +76,7 @@ def test_a_sampled_schema_meets_what_the_other_files_have(landing: Landing, file
     landing.configure(
         {"cloudFiles.format": file_format, f"cloudFiles.schemaInference.sampleSize.{limit}": 1, **options}
     )
-    texts = {"a": {"id": 1}, "b": {"id": 2, "late": "x"}, "c": {"id": "three"}}
+    texts: dict[str, dict[str, Any]] = {"a": {"id": 1}, "b": {"id": 2, "late": "x"}, "c": {"id": "three"}}
     for name, record in texts.items():
         comma = ",".join(record) + "\n" + ",".join(map(str, record.values())) + "\n"
         landing.drop(f"{name}.{file_format}", lines(record) if file_format == "json" else comma)

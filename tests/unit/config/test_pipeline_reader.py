@@ -218,7 +218,7 @@ def test_a_container_in_a_uri_is_no_credential() -> None:
     [
         "transform: {source: a.b, table: c.d, steps: [{deduplicate: {keys: [a]}}, "
         "{stream_join: {table: e.f, on: [a], time: t, other_time: u}}]}",
-        "ingest: {source: a, table: b.c, options: {cloudFiles.format: csv, lineSep: ';'}}",
+        "ingest: {source: a, table: b.c, options: {cloudFiles.format: json, multiLine: true, lineSep: ';'}}",
         "ingest: {source: a, table: b.c, options: {cloudFiles.format: xml, rowTag: r,"
         " cloudFiles.schemaEvolutionMode: rescue}}",
     ],

@@ -82,6 +82,14 @@ def test_rows_hold_the_values_of_sparks_own_reader(tmp_path: Path) -> None:
     assert rows == [{"k": "1", "v": ""}, {"k": "2"}, {"k": "3"}, {"k": "4"}]
 
 
+def test_line_sep_ends_records_and_line_ends_are_characters(tmp_path: Path) -> None:
+    content = b'k,v|1,"a\nb"|2,c\nd|3,e|4,"f|5,"g\nh|'
+    report = look(tmp_path, content, lineSep="|")
+    assert records(report, content) == [["1", "a\nb"], ["2", "c\nd"], ["3", "e"]]
+    assert [(bad.record, bad.raw) for bad in report.bad] == [(7, b'4,"f'), (8, b'5,"g h')]
+    assert report.records == 5
+
+
 @given(
     st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\0", b"\xff", b'""', b"1"]), max_size=40).map(b"".join)
 )
