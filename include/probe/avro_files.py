@@ -116,6 +116,8 @@ class _Schema:
         """The columns of a file of records."""
         if not isinstance(self._writer, dict) or self._writer.get("type") != "record":
             raise BrokenFileError("its values are no records: only files of records can be rows")
+        if not self._writer["fields"]:
+            raise BrokenFileError("its records have no fields, so that there is nothing to load")
         return pa.schema(list(self._type(self._writer, ())))
 
     def _type(self, kind: Any, above: tuple[str, ...]) -> pa.DataType:

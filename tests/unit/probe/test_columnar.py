@@ -74,3 +74,19 @@ def test_a_union_that_no_column_can_hold_is_named(tmp_path: Path) -> None:
     schema = {"type": "record", "name": "r", "fields": [{"name": "x", "type": ["int", "string"]}]}
     fastavro.writer(out, schema, [{"x": 1}, {"x": "a"}])
     assert "union of int32 and string" in look(tmp_path, "avro", out.getvalue()).reason
+
+
+def test_records_without_fields_are_named(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    fastavro.writer(out, {"type": "record", "name": "r", "fields": []}, [{}])
+    assert "no fields" in look(tmp_path, "avro", out.getvalue()).reason
+
+
+@pytest.mark.parametrize("kind", ["parquet", "orc"])
+def test_a_text_that_is_no_utf_8_is_never_a_value(tmp_path: Path, kind: str) -> None:
+    ends = pa.py_buffer(b"\0\0\0\0\1\0\0\0\3\0\0\0")  # of "a" and of two bytes that are none
+    texts = pa.Array.from_buffers(pa.string(), 2, [None, ends, pa.py_buffer(b"a\xe7x")])
+    out = io.BytesIO()
+    (pq if kind == "parquet" else orc).write_table(pa.table({"s": texts}), out)
+    report = look(tmp_path, kind, out.getvalue())
+    assert (report.verdict, "UTF8" in report.reason) == ("broken", True)
