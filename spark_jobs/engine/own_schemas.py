@@ -20,17 +20,15 @@ from pyspark.sql.types import (
     StructType,
     TimestampNTZType,
     TimestampType,
-    VariantType,
 )
 
 from include.config.pipeline import Ingest
 from spark_jobs.engine.batch_files import BatchFile, holds_its_schema, kind_of, load_named
 from spark_jobs.engine.frames import FILE, exact_names
 
-# What a Delta table can hold.
+# What a Delta table can hold and every reader of it can read.
 STORED = (
     NumericType, DecimalType, StringType, BinaryType, BooleanType, DateType, TimestampType, TimestampNTZType, NullType,
-    VariantType,
 )  # fmt: skip
 TRIED = 3  # files of one shape that Spark is asked about before all of that shape are given up
 Key = tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]
