@@ -28,6 +28,7 @@ MAX_HEADER = 1 << 20  # characters: a longer first line is no header
 MAX_COLUMNS = 20480  # Spark's default of `maxColumns`, above which its parser throws the whole task away
 CHUNK = 4 << 20  # characters of text that are cut into records at a time
 STEP = 1 << 18  # characters of lines that are looked at all at once
+LINE_ENDS = re.compile(rb"\r\n|\r|\n")
 LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be seen
 
 
@@ -78,8 +79,13 @@ def _clean(task: ProbeTask, dialect: Dialect) -> FileReport | None:
     comment, pattern = dialect.comment.encode(dialect.encoding), clean_lines(dialect)
     if pattern is None:
         return None
+    ends: set[bytes] = set()
     for block in whole_lines(blocks(task.planned)):
         rest = block
+        if dialect.multiline:  # then Spark takes the first line's end for that of the file
+            ends.update(LINE_ENDS.findall(block))
+            if len(ends) > 1:
+                return None
         if not header:
             lines = non_blank(block.splitlines(), comment)
             if not lines:
@@ -185,7 +191,8 @@ class Cut:
     def good(self) -> Iterator[str]:
         """The raw text of each record that may be loaded, the header first; what is refused is in `bad`."""
         for piece in self.pieces():
-            yield piece.text.removesuffix("\n") if isinstance(piece, Clean) else piece.raw
+            # One line's end for all: Spark takes the first that it sees for that of the file.
+            yield piece.text.replace("\r\n", "\n").removesuffix("\n") if isinstance(piece, Clean) else piece.raw
 
     def pieces(self) -> Iterator[Record | Clean]:
         """The records that may be loaded, the header first; what is refused is in `bad`."""

@@ -16,6 +16,7 @@ from pyspark.sql.types import (
     NullType,
     StringType,
     StructType,
+    VariantType,
 )
 
 from include.probe.file_types import DIGITS, WIDENS
@@ -63,7 +64,7 @@ def fit_columns(seen: StructType, known: StructType) -> dict[str, Fit]:
 def fit(value: Column, seen: DataType, known: DataType) -> Fit:
     """A value of type `seen` under the type `known`."""
     if fits(seen, known):
-        return Fit(value.cast(known))
+        return Fit(_printable(value) if isinstance(seen, VariantType) and seen == known else value.cast(known))
     if isinstance(known, StringType) and isinstance(seen, StructType | ArrayType | MapType):
         return Fit(F.to_json(value))  # as Spark's JSON reader has it
     if isinstance(seen, StructType) and isinstance(known, StructType):
@@ -127,6 +128,11 @@ def _map(value: Column, seen: MapType, known: MapType) -> Fit:
     left = _left_of(seen.valueType, known.valueType)
     items = F.map_filter(F.transform_values(value, lambda _, item: left(item)), lambda _, item: item.isNotNull())
     return Fit(fitted, F.when(F.size(items) > 0, items))
+
+
+def _printable(variant: Column) -> Column:
+    """The value; the job fails at one that cannot be printed. Spark would copy it, and nobody could read the table."""
+    return F.when(F.length(F.to_json(variant)) >= 0, variant)
 
 
 def _null(data_type: DataType) -> Column:

@@ -138,7 +138,7 @@ class Landing:
     def texts(self, column: str) -> list[str]:
         """The values of a column as JSON, read by Spark (for types that no other reader knows), sorted."""
         table = self._spark.read.format("delta").load(self.settings.table_root("bronze.t"))
-        return sorted(row[0] for row in table.selectExpr(f"to_json({column})").collect())
+        return sorted(row[0] for row in table.selectExpr(f"to_json({column})").collect() if row[0] is not None)
 
     def values(self, column: str) -> list[Any]:
         return [row[column] for row in self.rows(column)]

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from include.cli.main import main
 from tests.spark.conftest import Landing
@@ -130,6 +131,7 @@ CSV = {"cloudFiles.format": "csv", "header": True}
 
 def test_csv_records_are_cut_by_rfc_4180_and_those_in_doubt_are_left_out(landing: Landing) -> None:
     landing.configure(CSV)
+    landing.drop("crlf.csv", 'id,s\r\n90,a\r\n91,"two\nlines"\r\n92,b\r\n')
     landing.drop("quotes.csv", 'id,s\n1,"a ""b"", c"\n2,"two\nlines"\n3,5" pipe\n')
     landing.drop("open.csv", 'id,s\n4,"never closed\n5,good\n')
     landing.drop("garbage.csv", 'id,s\n6,"closed" twice\n7,good\n')
@@ -142,6 +144,7 @@ def test_csv_records_are_cut_by_rfc_4180_and_those_in_doubt_are_left_out(landing
     landing.run()
     found = {row["id"]: row["s"] for row in landing.rows("id", "s")}
     assert {key: found.pop(key) for key in (1, 2, 3)} == {1: 'a "b", c', 2: "two\nlines", 3: '5" pipe'}
+    assert {key: found.pop(key) for key in (90, 91, 92)} == {90: "a", 91: "two\nlines", 92: "b"}
     assert found == dict.fromkeys((5, 7, 9, 10, 11, 13, 15, 16, 17, 18), "good")
     assert {row["path"]: row["record"] for row in landing.quarantine()} == {
         f"in/{name}.csv": record
@@ -317,3 +320,20 @@ def test_records_end_at_line_sep(landing: Landing, file_format: str) -> None:
     account = landing.files()["a"]
     assert landing.values("value") == values
     assert (account["rows_loaded"], account["rows_quarantined"]) == (2, 0 if file_format == "text" else 1)
+
+
+def test_variants_of_parquet_are_loaded_and_a_damaged_one_is_named(landing: Landing, spark: SparkSession) -> None:
+    folder = landing.home / "written"
+    frame = spark.sql(
+        """SELECT id, parse_json(text) v FROM VALUES (1, '{"a":[1.10]}'), (2, '"needle"'), (3, null) t(id, text)"""
+    )
+    frame.coalesce(1).write.option("compression", "none").parquet(str(folder))
+    content = next(folder.glob("*.parquet")).read_bytes()
+    landing.configure({"cloudFiles.format": "parquet"})
+    landing.drop("good.parquet", content)
+    landing.drop("bad.parquet", content.replace(b"\x19needle", b"\x44needle"))  # a type that there is not
+    landing.run()
+    assert landing.texts("v") == ['"needle"', '{"a":[1.1]}']
+    accounts = landing.files()
+    assert (accounts["good.parquet"]["rows_loaded"], accounts["bad.parquet"]["status"]) == (3, "quarantined")
+    assert "VARIANT" in accounts["bad.parquet"]["error"]

@@ -90,6 +90,15 @@ def test_line_sep_ends_records_and_line_ends_are_characters(tmp_path: Path) -> N
     assert report.records == 5
 
 
+def test_copies_have_one_line_end(tmp_path: Path) -> None:
+    """Spark takes the first that it sees for that of the file, and loads what is left of others."""
+    copied = look(tmp_path, b'k,v\r\n1,a\r\n2,"b\n"\r\n3,c\r\n4,"d\r\n"\r\n')
+    assert Path(copied.spool).read_bytes() == b'k,v\n1,a\n2,"b\n"\n3,c\n4,"d\r\n"\n'
+    mixed = look(tmp_path, b"k,v\n1,a\r\n2,b\n", multiLine="true")
+    assert Path(mixed.spool).read_bytes() == b"k,v\n1,a\n2,b\n"
+    assert not look(tmp_path, b"k,v\r\n1,a\r\n", multiLine="true").spool
+
+
 @given(
     st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\0", b"\xff", b'""', b"1"]), max_size=40).map(b"".join)
 )
