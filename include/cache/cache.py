@@ -6,6 +6,7 @@
 3. Else the table is read, once.
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from include.cache.dimension import (
     fields_of,
     version_of,
 )
+from include.cache.exact import inexact_times, rows_of
 from include.cache.figures import CacheFigures
 from include.cache.leases import Lease
 from include.cache.memory import Memory, measure
@@ -37,8 +39,12 @@ from include.ledger.tables import open_table, storage_errors
 
 # Parquet on disk against Arrow in memory, for the size of partitions only.
 _ARROW_RATIO = 2
-# Below this free part of all memory nothing is built or looked up: the uncached join spills, the page cache cannot.
+# Below this free part of all memory look-ups keep no page of a snapshot: others need the page cache more.
 MIN_FREE_SHARE = 0.05
+# Bytes. With less than the first the Python workers that look keys up are in danger themselves, with less than the
+# second the reader of the table, whatever its builder may hold: there Spark joins, which spills to the disk.
+LOOK_UP_NEEDS = 64 << 20
+BUILD_NEEDS = 384 << 20
 # What a build may hold in memory, of what is free.
 _BUILD_SHARE = 0.25
 # Above this part of the table's bytes a rebuild reads less than the old and the new files.
@@ -72,6 +78,7 @@ class DimensionCache:
     def __init__(self, home: Path, dimension: Dimension, memory: Callable[[], Memory] = measure) -> None:
         self.dimension = dimension
         self.figures = CacheFigures(table=dimension.table)
+        self.frugal = False  # memory was short when it was last looked at: look-ups are to give their pages back
         self._store = SnapshotStore.of(home, dimension)
         self._memory = memory
 
@@ -102,6 +109,7 @@ class DimensionCache:
             held = self._held(version)  # another process may have made it meanwhile
             if held is None:
                 self.figures.misses += 1
+                self._refuse_less_than(BUILD_NEEDS, free, "a snapshot is made")
                 self._make(version, free)
                 held = self._held(version)
                 newest = current_version(self.dimension.root)
@@ -131,17 +139,33 @@ class DimensionCache:
             self.figures.note_rebuild(f"the snapshot {lease.folder.name} was damaged: {error}")
             return None
 
-    def _check_memory(self) -> int:
+    def _check_memory(self) -> Memory:
         memory = self._memory()
-        if memory.free_share < MIN_FREE_SHARE:
-            self.figures.pressure += 1
-            raise MemoryPressure(
-                f"{memory.available >> 20} MiB of {memory.total >> 20} MiB of memory are left, "
-                f"less than {MIN_FREE_SHARE:.0%}"
-            )
-        return memory.available
+        self.frugal = memory.free_share < MIN_FREE_SHARE
+        self.figures.pressure += self.frugal
+        self._refuse_less_than(LOOK_UP_NEEDS, memory, "keys are looked up")
+        self.figures.frugal += self.frugal
+        return memory
 
-    def _make(self, version: TableVersion, free: int) -> None:
+    def _refuse_less_than(self, needed: int, memory: Memory, what: str) -> None:
+        if memory.available < needed:
+            raise MemoryPressure(
+                f"{memory.available >> 20} MiB of {memory.total >> 20} MiB of memory are left, less than "
+                f"{needed >> 20} MiB, with which {what}"
+            )
+
+    def _refuse_full_disk(self, folder: Path, needed: int) -> None:
+        """Before the table is read; a snapshot takes at least what its table does."""
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise StorageError(
+                f"The snapshot of {self.dimension.table} needs more than {needed >> 20} MiB, and {free >> 20} MiB are "
+                "free on that disk.",
+                remedy="Free some, or set SLUICE_HOME to a larger disk; until then it is joined without its cache.",
+                location=str(folder),
+            )
+
+    def _make(self, version: TableVersion, free: Memory) -> None:
         started = time.monotonic()
         table = open_version(self.dimension.root, version)
         fields = fields_of(table.schema().to_json(), self._store.dimension.stored, self.dimension.table)
@@ -149,7 +173,7 @@ class DimensionCache:
 
         def write(folder: Path) -> SnapshotMeta:
             meta = self._from_older(table, version, fields, folder) or self._rebuilt(
-                table, version, fields, folder, free
+                table, version, fields, folder, free.available
             )
             made.append(meta.made)
             size = sum(file.stat().st_size for file in folder.iterdir())
@@ -210,9 +234,10 @@ class DimensionCache:
         by = self._store.dimension.latest_by
         check_keys(schema, keys if by is None else (*keys, by), self.dimension.table)
         stored = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
+        self._refuse_full_disk(folder, stored)
         builder = BaseBuilder(folder, schema, keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE)), by)
         try:
-            for batch in pa.RecordBatchReader.from_stream(table.scan(columns=list(schema.names))):
+            for batch in rows_of(table, schema.names):
                 builder.add(batch)
         except (pa.ArrowException, DeltaError) as error:  # Arrow's, where a data file is gone or damaged
             raise _unread(self.dimension, version, error) from error
@@ -270,8 +295,9 @@ def _difference(
     table: DeltaTable, commits: Commits, old: Snapshot, schema: pa.Schema, by: str | None
 ) -> tuple[Difference, str]:
     configuration = table.metadata().configuration
+    table_root = table.table_uri.removeprefix("file://")
     feed = str(configuration.get(CHANGE_FEED)).lower() == "true" and commits.feed_exact and not commits.metadata_changed
-    if feed:
+    if feed and not inexact_times(table_root, commits.added, schema):
         return (from_feed(table, old, schema) if by is None else added_to_feed(table, old, schema, by)), "change feed"
     if commits.odd_files or configuration.get(COLUMN_MAPPING, "none") != "none":
         raise NotExact("the changed files have deletion vectors or mapped columns, and there is no change feed")

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from include.cache.build import plain
 from include.cache.commits import Commits
+from include.cache.exact import quoted
 from include.cache.keys import Rows, key_hashes, present, same_keys
 from include.cache.latest import latest_rows
 from include.cache.snapshot import Snapshot
@@ -92,15 +93,9 @@ def _events(table: DeltaTable, old: Snapshot, schema: pa.Schema) -> pa.Table:
     feed = table.load_cdf(
         starting_version=old.meta.version + 1,
         ending_version=table.version(),
-        columns=[_quoted(name) for name in (*schema.names, *marks)],
+        columns=[quoted(name) for name in (*schema.names, *marks)],
     )
     return pa.RecordBatchReader.from_stream(feed).read_all()
-
-
-def _quoted(name: str) -> str:
-    """A column as delta-rs takes it for a change feed; bare, it would be read in lower case."""
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
 
 
 def _check_counts(ids: Rows, version: Rows, sign: Rows, start: Rows) -> None:
@@ -154,7 +149,12 @@ def _read_files(root: Path, paths: Sequence[str], schema: pa.Schema, keys: Seque
         file = root / unquote(path)
         try:
             names = pq.read_schema(file).names
-            read = pq.read_table(file, columns=[name for name in schema.names if name in names], partitioning=None)
+            read = pq.read_table(
+                file,
+                columns=[name for name in schema.names if name in names],
+                partitioning=None,
+                coerce_int96_timestamp_unit="us",
+            )
         except OSError as error:
             raise NotExact(f"the data file {path} cannot be read: {error}") from error
         for field in schema:

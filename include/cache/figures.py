@@ -18,7 +18,8 @@ class CacheFigures:
 
     `hits`: a snapshot of the pinned version stood. `misses`: it had to be made. `stale_hits_avoided`: an older one
     stood and was not used as it was. `table_reads` are whole reads of the table, `table_bytes` their bytes.
-    `fallbacks`: batches joined without the cache, with the reasons. Seconds are wall time.
+    `pressure`: memory was found short; `frugal`: batches served all the same, by look-ups that kept no page of the
+    snapshot in memory. `fallbacks`: batches joined without the cache, with the reasons. Seconds are wall time.
     """
 
     table: str
@@ -36,6 +37,7 @@ class CacheFigures:
     rows_matched: int = 0
     rows_unmatched: int = 0
     pressure: int = 0
+    frugal: int = 0
     fallbacks: int = 0
     fallback_reasons: list[str] = field(default_factory=list)
 

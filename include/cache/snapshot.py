@@ -9,6 +9,9 @@ Runs in Spark's Python workers, too: imports numpy and pyarrow only.
 """
 
 import json
+import mmap
+import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,17 +82,35 @@ def write_meta(folder: Path, meta: SnapshotMeta) -> None:
     (folder / META).write_text(json.dumps(asdict(meta), indent=2) + "\n")
 
 
+class MappedFile:
+    """A file mapped into memory for reading, whose pages can be given back."""
+
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        self._closing = weakref.finalize(self, os.close, self._descriptor)
+        self.mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+
+    def give_back(self) -> None:
+        """Let go of the pages read so far, in this process and, where no other has them mapped, in the page cache."""
+        self.mapped.madvise(mmap.MADV_DONTNEED)
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class SortedRows:
     """One memory-mapped file of rows that are sorted by hash."""
 
     def __init__(self, file: Path, extra: int) -> None:
-        with pa.memory_map(str(file)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        self._pages = MappedFile(file)
+        table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._pages.mapped))).read_all()
         batches = table.to_batches()
         batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
         self.hashes: Words = batch.column(0).to_numpy(zero_copy_only=True)
         self.extra = [batch.column(index) for index in range(1, 1 + extra)]
         self.columns = batch.columns[1 + extra :]
+
+    def give_back(self) -> None:
+        """Keep no page of it in memory."""
+        self._pages.give_back()
 
     def find(self, hashes: Words, keys: Sequence[pa.Array], rows: Rows, key_columns: Sequence[int]) -> Rows:
         """For each of `rows` of `keys` the place of its equal here, -1 where there is none.
@@ -129,6 +150,11 @@ class Snapshot:
         self.key_columns = [names.index(key) for key in self.meta.keys]
         self._base = [SortedRows(partition_file(folder, number), 0) for number in range(self.meta.partitions)]
         self.overlay = SortedRows(folder / OVERLAY, 1) if self.meta.overlay_rows else None
+
+    def give_back(self) -> None:
+        """Keep no page of it in memory: what is looked up next is read from the disk again."""
+        for part in (*self._base, *(() if self.overlay is None else (self.overlay,))):
+            part.give_back()
 
     def look_up(self, keys: Sequence[pa.Array], columns: Sequence[str]) -> Matches:
         """The partners of a batch's keys, which come in the order of the snapshot's keys and are of their families."""

@@ -22,6 +22,7 @@ _SUMS = (
     "look_up_seconds",
     "fallbacks",
     "pressure",
+    "frugal",
 )
 
 

@@ -156,7 +156,7 @@ def test_column_that_the_dimension_gains_is_joined_from_the_next_batch_on(lake: 
     assert sorted(str(row["colour"]) for row in lake.rows("colour", table="gold.q")) == ["None", "red"]
 
 
-def test_under_memory_pressure_the_uncached_join_serves_and_the_cache_comes_back(
+def test_under_memory_pressure_the_snapshot_serves_without_keeping_pages_and_at_its_end_spark_joins(
     lake: Lake, spark: SparkSession
 ) -> None:
     root = lake.settings.table_root("silver.kinds")
@@ -164,20 +164,20 @@ def test_under_memory_pressure_the_uncached_join_serves_and_the_cache_comes_back
     version = current_version(root)
     assert version is not None
     frame = spark.createDataFrame([(1, "a")], "id int, kind string")
-    left = [30]
-    joins = CachedJoins(spark, lake.settings, lambda: Memory(available=left[0], total=1000))
+    left = [0]
+    joins = CachedJoins(spark, lake.settings, lambda: Memory(available=left[0] << 20, total=10 << 30))
 
     def uncached() -> Any:
         return frame.selectExpr("id", "kind", "'uncached' AS label")
 
     served = []
-    for available in (30, 800, 30, 800):
-        left[0] = available
+    for mebibytes in (10, 100, 8000, 100, 10, 8000):
+        left[0] = mebibytes
         served.append(joins.join(frame, dimension, version, "left", uncached).collect()[0]["label"])
     joins.close()
-    assert served == ["uncached", "A", "uncached", "A"]
+    assert served == ["uncached", "uncached", "A", "A", "uncached", "A"]  # 100 MiB make no snapshot, and read one
     figures = joins.figures()[0]
-    assert (figures.fallbacks, figures.pressure, figures.table_reads) == (2, 2, 1)
+    assert (figures.fallbacks, figures.pressure, figures.table_reads) == (3, 4, 1)
 
 
 def test_key_of_another_type_is_joined_by_spark_and_said_so(lake: Lake, spark: SparkSession) -> None:

@@ -1,8 +1,10 @@
 """The cached joins of one run: which snapshot serves which join, and when the uncached join has to."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
@@ -16,17 +18,23 @@ from include.config.errors import StorageError
 from include.config.settings import Settings
 from spark_jobs.engine.cache.lookup import Counters, look_up
 
+# Seconds after which a snapshot that could not be made is tried again: making one in vain costs as much as the join.
+RETRY_AFTER = 60.0
 log = logging.getLogger(__name__)
 _RANK = "_sluice_rank"
 
 
 @dataclass
 class _Served:
-    """A dimension of this run: its cache, its counters, the snapshots held so far by version."""
+    """A dimension of this run: its cache, its counters, the snapshots held so far by version.
+
+    `failed`: until when a version's snapshot is not tried again, and what it failed of.
+    """
 
     cache: DimensionCache
     counters: Counters
-    held: dict[TableVersion, Held]
+    held: dict[TableVersion, Held] = field(default_factory=dict)
+    failed: dict[TableVersion, tuple[float, Exception]] = field(default_factory=dict)
 
 
 class CachedJoins:
@@ -62,7 +70,9 @@ class CachedJoins:
         try:
             self._refuse_other_hosts()
             held = self._held(served, version)
-            return look_up(frame, held, how, added, served.counters)
+            if served.cache.frugal:
+                log.warning("memory is short: of %s no page is kept after a look-up", dimension.table)
+            return look_up(frame, held, how, added, served.counters, frugal=served.cache.frugal)
         except (MemoryPressure, CannotCache, VersionGone, StorageError) as reason:
             served.cache.figures.note_fallback(str(reason).splitlines()[0])
             log.warning("%s is joined without its cache: %s", dimension.table, str(reason).splitlines()[0])
@@ -101,7 +111,7 @@ class CachedJoins:
         if dimension not in self._served:
             cache = DimensionCache(self._settings.home, dimension, self._memory)
             cache.note_use()
-            self._served[dimension] = _Served(cache, Counters.of(self._spark), {})
+            self._served[dimension] = _Served(cache, Counters.of(self._spark))
         return self._served[dimension]
 
     def _held(self, served: _Served, version: TableVersion) -> Held:
@@ -109,9 +119,16 @@ class CachedJoins:
         if standing is not None:
             served.cache.keep_using(standing)
             return standing
-        held = served.cache.hold(version)
-        served.held[version] = held
-        return held
+        until, failure = served.failed.get(version, (0.0, None))
+        if failure is not None and time.monotonic() < until:
+            raise failure
+        try:
+            served.held[version] = served.cache.hold(version)
+        except (CannotCache, StorageError) as error:
+            wait = math.inf if isinstance(error, CannotCache) else RETRY_AFTER
+            served.failed[version] = (time.monotonic() + wait, error)
+            raise
+        return served.held[version]
 
     def _refuse_other_hosts(self) -> None:
         """Snapshots are files of this host.

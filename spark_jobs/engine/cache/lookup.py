@@ -32,10 +32,13 @@ class Counters:
         return Counters(context.accumulator(0), context.accumulator(0), context.accumulator(0.0))
 
 
-def look_up(frame: DataFrame, held: Held, how: str, columns: Sequence[str], counters: Counters) -> DataFrame:
+def look_up(
+    frame: DataFrame, held: Held, how: str, columns: Sequence[str], counters: Counters, *, frugal: bool = False
+) -> DataFrame:
     """The micro-batch joined with a snapshot: its own columns first, then `columns`.
 
-    `how` is inner, left, left_semi or left_anti; for the last two `columns` is empty.
+    `how` is inner, left, left_semi or left_anti; for the last two `columns` is empty. `frugal` look-ups keep no page of
+    the snapshot in memory.
 
     Raises:
         CannotCache: a key of the micro-batch is of another type than the dimension's, or a column cannot be handed to
@@ -57,6 +60,7 @@ def look_up(frame: DataFrame, held: Held, how: str, columns: Sequence[str], coun
         matched=counters.matched,
         unmatched=counters.unmatched,
         seconds=counters.seconds,
+        frugal=frugal,
     )
     return frame.mapInArrow(function, schema)
 

@@ -34,6 +34,7 @@ class LookUp:
 
     `on` are the places of the key columns in a row, `columns` the names that are added. The counters are Spark's
     accumulators: rows with a partner, rows without one, seconds of looking up; a task that is run again counts again.
+    With `frugal` no page of the snapshot stays in memory after each batch of rows.
     """
 
     folder: str
@@ -43,6 +44,7 @@ class LookUp:
     matched: Any
     unmatched: Any
     seconds: Any
+    frugal: bool = False
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Join batch by batch."""
@@ -50,6 +52,8 @@ class LookUp:
         for batch in batches:
             started = time.perf_counter()
             matches = snapshot.look_up([batch.column(place) for place in self.on], self.columns)
+            if self.frugal:
+                snapshot.give_back()
             hits = int(matches.matched.sum())
             self.matched.add(hits)
             self.unmatched.add(batch.num_rows - hits)

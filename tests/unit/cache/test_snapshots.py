@@ -1,5 +1,7 @@
 """A snapshot is the table at one version: over random commits, small memory, kills at every step, two at a time."""
 
+import datetime as dt
+import json
 import os
 import random
 import shutil
@@ -10,7 +12,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
@@ -21,8 +25,10 @@ from include.cache.errors import DuplicateKeys
 from include.cache.memory import Memory, measure
 from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
 from include.cache.store import SnapshotStore
+from include.config.errors import StorageError
 
 SCHEMA = pa.schema([("k", pa.int64()), ("n", pa.string()), ("v", pa.string())])
+FEED = {"delta.enableChangeDataFeed": "true"}
 PLENTY = Memory(available=8 << 30, total=16 << 30)
 Key = tuple[int, str]
 
@@ -210,16 +216,127 @@ def test_dimension_larger_than_the_memory_given_is_partitioned_with_the_same_ans
     assert not list(tmp_path.glob("spill-*"))
 
 
-def test_memory_pressure_refuses_and_comes_back(table: Table) -> None:
-    left = [100]
-    cache = DimensionCache(table.home, table.dimension, lambda: Memory(left[0], 10_000))
+def test_short_memory_makes_look_ups_frugal_and_only_less_than_a_worker_needs_refuses_them(table: Table) -> None:
+    left = [100 << 20]
+    cache = DimensionCache(table.home, table.dimension, lambda: Memory(left[0], 10 << 30))
     version = cache.newest()
     assert version is not None
-    with pytest.raises(MemoryPressure, match="less than 5%"):
+    with pytest.raises(MemoryPressure, match="less than 384 MiB, with which a snapshot is made"):
         cache.hold(version)
-    left[0] = 5_000_000_000
+    left[0] = 5 << 30
+    held = cache.hold(version)
+    assert not cache.frugal
+    left[0] = 100 << 20
+    cache.keep_using(held)
+    assert cache.frugal
+    left[0] = 10 << 20
+    with pytest.raises(MemoryPressure, match="less than 64 MiB, with which keys are looked up"):
+        cache.keep_using(held)
+    figures = cache.figures
+    assert (figures.pressure, figures.frugal, figures.table_reads) == (3, 2, 1)
+
+
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+import pyarrow as pa
+from include.cache.snapshot import Snapshot
+
+def kept(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+snapshot, allowed = Snapshot(Path(sys.argv[1])), int(sys.argv[2])
+snapshot.look_up([pa.array([0])], ["v"])
+resource.setrlimit(resource.RLIMIT_DATA, 2 * (kept("VmData:") + allowed,))
+try:
+    bytearray(allowed + (1 << 20))
+except MemoryError:
+    pass
+else:
+    raise AssertionError("there is no limit")
+before, most, found = kept("RssFile:"), 0, []
+for start in range(0, 2000, 250):
+    matches = snapshot.look_up([pa.array(range(start, start + 250))], ["v"])
+    snapshot.give_back()
+    most = max(most, kept("RssFile:") - before)
+    found.append(hash(tuple(matches.columns[0].to_pylist())))
+print(json.dumps({"found": found, "kept": most}))
+"""
+
+
+def test_process_with_less_memory_than_the_snapshot_answers_the_same_and_keeps_no_page(tmp_path: Path) -> None:
+    """A real limit of the kernel on the memory of the process's own; the snapshot is four times as large."""
+    size, allowed = 8000, 24 << 20
+    rows = pa.table({"k": np.arange(size), "v": [f"{number:07d}" * 2000 for number in range(size)]})
+    write_deltalake(str(tmp_path / "d"), rows)
+    cache = DimensionCache(tmp_path, Dimension("d", str(tmp_path / "d"), ("k",), ("v",)), lambda: PLENTY)
+    version = cache.newest()
+    assert version is not None
+    held = cache.hold(version)
+    assert held.meta.bytes > 4 * allowed
+    said = []
+    for bytes_ in (allowed, 40 * allowed):
+        done = subprocess.run(
+            [sys.executable, "-c", LIMITED, str(held.folder), str(bytes_)],
+            env={**os.environ, "PYTHONHASHSEED": "0", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(json.loads(done.stdout))
+    assert said[0]["found"] == said[1]["found"]
+    assert len(set(said[0]["found"])) == 8
+    assert said[0]["kept"] < allowed
+
+
+def test_disk_that_is_too_full_is_said_before_the_table_is_read(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = table.cache()
+    version = cache.newest()
+    assert version is not None
+    full = shutil.disk_usage(table.home)._replace(free=0)
+    with monkeypatch.context() as patched:
+        patched.setattr("include.cache.cache.shutil.disk_usage", lambda _folder: full)
+        with pytest.raises(StorageError, match="0 MiB are free on that disk"):
+            cache.hold(version)
+    assert cache.figures.table_reads == 0
     table.check(cache.hold(version))
-    assert cache.figures.pressure == 1
+
+
+def test_times_of_any_year_are_those_that_spark_wrote(tmp_path: Path) -> None:
+    """Files as Spark writes them by default, with times as 96-bit integers."""
+    root = str(tmp_path / "d")
+    far = [dt.datetime(year, 1, 1, 1, 2, 3, 4, dt.UTC) for year in (1, 1500, 2026, 9999)]
+    schema = pa.schema([("k", pa.int64()), ("at", pa.timestamp("us", "UTC"))])
+
+    def add(keys: list[int], times: list[dt.datetime]) -> None:
+        write_deltalake(root, pa.table({"k": keys, "at": times}, schema=schema), mode="append", configuration=FEED)
+        newest = max(Path(root).glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+        rows = pq.read_table(newest)
+        pq.write_table(rows, newest, use_deprecated_int96_timestamps=True)
+        log = max(Path(root, "_delta_log").glob("*.json"))
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        for action in actions:
+            if "add" in action:
+                action["add"]["size"] = newest.stat().st_size
+        log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+    def check(keys: list[int]) -> list[str]:
+        cache = DimensionCache(tmp_path, Dimension("d", root, ("k",), ("at",)), lambda: PLENTY)
+        newest = cache.newest()
+        assert newest is not None
+        with cache.hold(newest).lease as held:
+            found = Snapshot(held.folder).look_up([pa.array(keys)], ["at"]).columns[0].to_pylist()
+        assert found == [far[key % 4] for key in keys]
+        return list(cache.figures.refreshes)
+
+    add([*range(400)], [far[key % 4] for key in range(400)])
+    assert check([*range(400)]) == ["rebuilt"]
+    add([400, 401], far[:2])
+    assert check([0, 401]) == ["changed files"]  # the change feed would give other times
+    add([402], far[2:3])
+    assert check([401, 402]) == ["change feed"]
 
 
 def test_memory_is_measured_of_the_host_or_its_smaller_control_group(tmp_path: Path) -> None:
