@@ -21,7 +21,7 @@ def transform(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
         SluiceError: what stopped it.
     """
     with ThreadPoolExecutor(1) as background:
-        imported = background.submit(_import_engine)  # half a second that need not wait for the JVM
+        imported = background.submit(_import_engine, pipeline)  # half a second that need not wait for the JVM
         spark = build_session(f"sluice {pipeline.name}")
         imported.result()
     from spark_jobs.engine.transform.runner import run_batches  # noqa: PLC0415  imported beside the JVM's start, above
@@ -30,8 +30,12 @@ def transform(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
     spark.stop()
 
 
-def _import_engine() -> None:
+def _import_engine(pipeline: Pipeline) -> None:
     import spark_jobs.engine.transform.runner  # noqa: F401, PLC0415
+    from spark_jobs.engine.cache.ahead import import_for_joins  # noqa: PLC0415
+
+    if pipeline.transformation().joins_cached:
+        import_for_joins()
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ from include.cache.commits import CHANGE_FEED, COLUMN_MAPPING, Commits, read_com
 from include.cache.difference import Difference, NotExact, added_to_feed, from_feed, from_files
 from include.cache.dimension import (
     Dimension,
+    NoSuchColumn,
     TableVersion,
     check_keys,
     current_version,
     fields_of,
     version_of,
 )
+from include.cache.errors import CannotCache
 from include.cache.exact import inexact_times, rows_of
 from include.cache.figures import CacheFigures
 from include.cache.leases import Lease
@@ -79,6 +81,7 @@ class DimensionCache:
         self.dimension = dimension
         self.figures = CacheFigures(table=dimension.table)
         self.frugal = False  # memory was short when it was last looked at: look-ups are to give their pages back
+        self._home = home
         self._store = SnapshotStore.of(home, dimension)
         self._memory = memory
 
@@ -105,6 +108,7 @@ class DimensionCache:
         if held is not None:
             self.figures.hits += 1
             return held
+        self._leave_store_that_does_not_fit(version)
         with storage_errors("Making a snapshot", str(self._store.folder)), self._store.building():
             held = self._held(version)  # another process may have made it meanwhile
             if held is None:
@@ -127,6 +131,17 @@ class DimensionCache:
         self._check_memory()
         self.figures.hits += 1
         held.lease.touch()
+
+    def _leave_store_that_does_not_fit(self, version: TableVersion) -> None:
+        """Take a store of its own where the standing one has further columns, which this version has not."""
+        theirs = self._store.dimension
+        if set(theirs.stored) == set(self.dimension.stored):
+            return
+        schema = open_version(self.dimension.root, version).schema().to_json()
+        try:
+            fields_of(schema, theirs.stored, self.dimension.table)
+        except (NoSuchColumn, CannotCache):
+            self._store = SnapshotStore.own(self._home, self.dimension)
 
     def _held(self, version: TableVersion) -> Held | None:
         lease = self._store.take(version)

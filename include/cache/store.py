@@ -37,7 +37,12 @@ class SnapshotStore:
         """The store that answers for a dimension: of those that hold its columns the most recent, else its own."""
         covering = [store for store in all_stores(home) if store.dimension.covers(dimension)]
         newest = max(covering, key=lambda store: (store.newest(), -len(store.dimension.stored)), default=None)
-        return newest or SnapshotStore(local_folder(home) / dimension.folder_name, dimension)
+        return newest or SnapshotStore.own(home, dimension)
+
+    @staticmethod
+    def own(home: Path, dimension: Dimension) -> "SnapshotStore":
+        """The store of exactly this dimension."""
+        return SnapshotStore(local_folder(home) / dimension.folder_name, dimension)
 
     def newest(self) -> int:
         """The newest version that has a snapshot, -1 without one."""

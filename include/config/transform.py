@@ -48,6 +48,11 @@ class Transform(Section):
         return self.steps if self.last is None else self.steps[:-1]
 
     @property
+    def joins_cached(self) -> bool:
+        """Whether a step joins with a snapshot of a table."""
+        return any(step.join is not None and step.join.cached for step in self.steps)
+
+    @property
     def pinned_tables(self) -> tuple[str, ...]:
         """The tables that micro-batches read at a pinned version, each once."""
         tables = [step.body.table for step in self.steps if step.kind in ("join", "stream_join")]

@@ -20,6 +20,7 @@ from include.submit.secrets import split_secrets
 # The entry script of each section that is executed.
 APPLICATIONS = {name: PROJECT_ROOT / "spark_jobs" / f"{name}.py" for name in ("ingest", "copy_into", "transform")}
 APPLICATIONS["cache"] = PROJECT_ROOT / "spark_jobs" / "refresh_cache.py"
+WORKER_DAEMON = "spark_jobs.engine.cache.daemon"
 DRIVER_PYTHON = Path(__file__).with_name("driver_python.sh")
 # Above this number of paths Spark starts one task per file to list them, which costs more than the listing.
 LISTING_THRESHOLD = 100_000
@@ -72,6 +73,7 @@ def plan_job(
     conf = {
         **_base_conf(profile, java),
         **_state_conf(pipeline),
+        **_worker_conf(pipeline, master),
         **_network_conf(master),
         **pipeline.resources.spark_conf(),
         **settings.spark_conf,
@@ -143,6 +145,12 @@ def _state_conf(pipeline: Pipeline) -> dict[str, str]:
     """Spark's RocksDB copies its files by Hadoop's checksumming local file system only; tables' names have no colon."""
     stateful = pipeline.transform is not None and pipeline.transform.stateful
     return {"spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.LocalFileSystem"} if stateful else {}
+
+
+def _worker_conf(pipeline: Pipeline, master: str) -> dict[str, str]:
+    """Python workers for cached joins, forked from a process that has imported what they need."""
+    cached = pipeline.transform is not None and pipeline.transform.joins_cached
+    return {"spark.python.daemon.module": WORKER_DAEMON} if cached and master.startswith("local") else {}
 
 
 def _network_conf(master: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ CONF = {
     # Pipelines on a table read what changed in it; for appends the feed costs nothing. Holds for tables made from now
     # on.
     "spark.databricks.delta.properties.defaults.enableChangeDataFeed": "true",
-    # As 96-bit integers, Spark's default, times of before 1677 and after 2262 (a 9999-12-31) are other times to delta-rs.
+    # As 96-bit integers, Spark's default, times before 1677 and after 2262 (a 9999-12-31) are other ones to delta-rs.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.session.timeZone": "UTC",
 }

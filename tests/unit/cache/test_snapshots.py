@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -256,8 +257,8 @@ except MemoryError:
 else:
     raise AssertionError("there is no limit")
 before, most, found = kept("RssFile:"), 0, []
-for start in range(0, 2000, 250):
-    matches = snapshot.look_up([pa.array(range(start, start + 250))], ["v"])
+for start in range(0, 800, 100):
+    matches = snapshot.look_up([pa.array(range(start, start + 100))], ["v"])
     snapshot.give_back()
     most = max(most, kept("RssFile:") - before)
     found.append(hash(tuple(matches.columns[0].to_pylist())))
@@ -267,7 +268,7 @@ print(json.dumps({"found": found, "kept": most}))
 
 def test_process_with_less_memory_than_the_snapshot_answers_the_same_and_keeps_no_page(tmp_path: Path) -> None:
     """A real limit of the kernel on the memory of the process's own; the snapshot is four times as large."""
-    size, allowed = 8000, 24 << 20
+    size, allowed = 4000, 12 << 20
     rows = pa.table({"k": np.arange(size), "v": [f"{number:07d}" * 2000 for number in range(size)]})
     write_deltalake(str(tmp_path / "d"), rows)
     cache = DimensionCache(tmp_path, Dimension("d", str(tmp_path / "d"), ("k",), ("v",)), lambda: PLENTY)
@@ -295,7 +296,7 @@ def test_disk_that_is_too_full_is_said_before_the_table_is_read(table: Table, mo
     cache = table.cache()
     version = cache.newest()
     assert version is not None
-    full = shutil.disk_usage(table.home)._replace(free=0)
+    full = SimpleNamespace(free=0)
     with monkeypatch.context() as patched:
         patched.setattr("include.cache.cache.shutil.disk_usage", lambda _folder: full)
         with pytest.raises(StorageError, match="0 MiB are free on that disk"):
@@ -421,6 +422,23 @@ def test_narrower_join_is_served_by_the_snapshot_of_a_wider_one(table: Table) ->
     assert version is not None
     cache.hold(version)
     assert cache.figures.hits == 1
+
+
+def test_narrower_join_leaves_a_wider_snapshot_whose_column_is_gone(tmp_path: Path) -> None:
+    root = str(tmp_path / "d")
+    write_deltalake(root, pa.table({"k": [1, 2], "v": ["a", "b"], "w": [1, 2]}))
+
+    def values(*columns: str) -> list[str]:
+        cache = DimensionCache(tmp_path, Dimension("d", root, ("k",), columns), lambda: PLENTY)
+        newest = cache.newest()
+        assert newest is not None
+        with cache.hold(newest).lease as held:
+            found: list[str] = Snapshot(held.folder).look_up([pa.array([1, 2])], ["v"]).columns[0].to_pylist()
+        return found
+
+    assert values("v", "w") == ["a", "b"]
+    write_deltalake(root, pa.table({"k": [1, 2], "v": ["c", "d"]}), mode="overwrite", schema_mode="overwrite")
+    assert values("v") == values("v") == ["c", "d"]
 
 
 def test_uses_are_remembered(table: Table) -> None:
