@@ -16,6 +16,8 @@ from include.cache.snapshot import partition_file, partition_of
 # Sorting a partition takes about three times its size; the offsets of its texts must fit into 32 bits.
 PARTITION_BYTES = 64 * 1024 * 1024
 MAX_PARTITIONS = 4096
+# Rows that take this many times what was expected are cut into more partitions, by another pass over them.
+MAX_MISJUDGED = 4
 HASH_FIELD = pa.field("hash", pa.uint64(), nullable=False)
 
 
@@ -43,15 +45,19 @@ class BaseBuilder:
         expected_bytes: int,
         budget: int,
         latest_by: str | None = None,
+        spill_name: str = "spill",
     ) -> None:
+        self._spill_name = spill_name
+        self._latest_name = latest_by
+        self._taken_bytes = 0
         self._folder = folder
         self._schema = schema
         self._keys = [schema.get_field_index(key) for key in keys]
         self._key_names = tuple(keys)
         self._latest_by = None if latest_by is None else schema.get_field_index(latest_by)
         self._budget = budget
-        target = min(PARTITION_BYTES, max(1, budget // 3))
-        wanted = min(MAX_PARTITIONS, max(1, math.ceil(expected_bytes / target)))
+        self._target = min(PARTITION_BYTES, max(1, budget // 3))
+        wanted = min(MAX_PARTITIONS, max(1, math.ceil(expected_bytes / self._target)))
         self.partitions = 1 << (wanted - 1).bit_length()
         self._waiting: list[list[pa.RecordBatch]] = [[] for _ in range(self.partitions)]
         self._waiting_bytes = 0
@@ -63,6 +69,7 @@ class BaseBuilder:
         keys = [columns[index] for index in self._keys]
         hashes = key_hashes(keys)
         rows = pa.RecordBatch.from_arrays([pa.array(hashes), *columns], schema=stored_schema(self._schema))
+        self._taken_bytes += rows.nbytes
         order = np.flatnonzero(present(keys))
         if self.partitions == 1:
             self._wait(0, rows if len(order) == len(hashes) else rows.take(pa.array(order)))
@@ -79,9 +86,21 @@ class BaseBuilder:
         """
         for writer in self._spilled.values():
             writer.close()
+        if self._taken_bytes > MAX_MISJUDGED * self._target * self.partitions and self.partitions < MAX_PARTITIONS:
+            return self._into_more().finish()
         rows = sum(self._write(partition) for partition in range(self.partitions))
         size = sum(partition_file(self._folder, number).stat().st_size for number in range(self.partitions))
         return Built(self.partitions, rows, size)
+
+    def _into_more(self) -> "BaseBuilder":
+        """The rows once more: files that compress well hold far more than their size says."""
+        names = (self._folder, self._schema, self._key_names)
+        finer = BaseBuilder(*names, self._taken_bytes, self._budget, self._latest_name, f"{self._spill_name}-more")
+        for partition in range(self.partitions):
+            for batch in self._rows_of(partition):
+                finer.add(batch)
+            self._forget(partition)
+        return finer
 
     def _route(self, rows: pa.RecordBatch, hashes: Words, order: Rows) -> None:
         partition = partition_of(hashes[order], self.partitions)
@@ -106,19 +125,25 @@ class BaseBuilder:
         self._waiting_bytes = 0
 
     def _spill_file(self, partition: int) -> str:
-        return str(self._folder / f"spill-{partition:05d}.arrow")
+        return str(self._folder / f"{self._spill_name}-{partition:05d}.arrow")
 
-    def _write(self, partition: int) -> int:
+    def _rows_of(self, partition: int) -> list[pa.RecordBatch]:
         batches = self._waiting[partition]
         if partition in self._spilled:
             with pa.memory_map(self._spill_file(partition)) as source:
                 batches = [*pa.ipc.open_file(source).read_all().to_batches(), *batches]
-        table = pa.Table.from_batches(batches, schema=stored_schema(self._schema))
+        return batches
+
+    def _forget(self, partition: int) -> None:
         self._waiting[partition] = []
+        Path(self._spill_file(partition)).unlink(missing_ok=True)
+
+    def _write(self, partition: int) -> int:
+        table = pa.Table.from_batches(self._rows_of(partition), schema=stored_schema(self._schema))
         if self._latest_by is not None:
             table = latest_rows(table, [1 + key for key in self._keys], 1 + self._latest_by, self._key_names)
         write_sorted(table, partition_file(self._folder, partition), self._keys, self._key_names)
-        Path(self._spill_file(partition)).unlink(missing_ok=True)
+        self._forget(partition)
         return int(table.num_rows)
 
 

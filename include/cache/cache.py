@@ -26,7 +26,6 @@ from include.cache.dimension import (
     check_keys,
     current_version,
     fields_of,
-    version_of,
 )
 from include.cache.errors import CannotCache
 from include.cache.exact import inexact_times, rows_of
@@ -36,8 +35,9 @@ from include.cache.memory import Memory, measure
 from include.cache.overlay import MAX_SHARE, link_base, write_overlay
 from include.cache.snapshot import Snapshot, SnapshotMeta
 from include.cache.store import SnapshotStore
-from include.config.errors import StorageError, TableNotFound
-from include.ledger.tables import open_table, storage_errors
+from include.cache.versions import VersionGone, open_version, unread
+from include.config.errors import StorageError
+from include.ledger.tables import storage_errors
 
 # Parquet on disk against Arrow in memory, for the size of partitions only.
 _ARROW_RATIO = 2
@@ -51,10 +51,6 @@ BUILD_NEEDS = 384 << 20
 _BUILD_SHARE = 0.25
 # Above this part of the table's bytes a rebuild reads less than the old and the new files.
 _MAX_FILE_SHARE = 0.5
-
-
-class VersionGone(TableNotFound):
-    """Raised when a pinned version of a dimension can no longer be read, and no snapshot of it is left."""
 
 
 class MemoryPressure(Exception):
@@ -255,7 +251,7 @@ class DimensionCache:
             for batch in rows_of(table, schema.names):
                 builder.add(batch)
         except (pa.ArrowException, DeltaError) as error:  # Arrow's, where a data file is gone or damaged
-            raise _unread(self.dimension, version, error) from error
+            raise unread(self.dimension, version, error) from error
         built = builder.finish()
         self.figures.table_reads += 1
         self.figures.table_bytes += stored
@@ -273,37 +269,6 @@ class DimensionCache:
             made_at=0.0,
             seconds=0.0,
         )
-
-
-def open_version(root: str, version: TableVersion) -> DeltaTable:
-    """The table at exactly this version.
-
-    Raises:
-        VersionGone: it cannot be read any more.
-    """
-    try:
-        table = open_table(root, version.version)
-    except StorageError as error:
-        raise _gone(root, version, error.message) from error
-    if table is None or version_of(table) != version:
-        raise _gone(root, version, "the table was dropped" if table is None else "the table was created anew")
-    return table
-
-
-def _gone(root: str, version: TableVersion, why: str) -> VersionGone:
-    return VersionGone(
-        f"Version {version.version} of the table {version.table_id} cannot be read at {root}: {why}.",
-        remedy="A batch that was planned with it cannot be joined with it any more; plan it again.",
-        location=root,
-    )
-
-
-def _unread(dimension: Dimension, version: TableVersion, error: Exception) -> StorageError:
-    return StorageError(
-        f"The rows of {dimension.table}, version {version.version}, cannot be read: {str(error).splitlines()[0]}",
-        remedy="Restore the table's files; a batch that is not begun is planned again with the newest version.",
-        location=dimension.root,
-    )
 
 
 def _difference(

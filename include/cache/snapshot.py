@@ -24,6 +24,7 @@ from include.cache.keys import Flags, Rows, Words, key_hashes, present, same_key
 META = "snapshot.json"
 OVERLAY = "overlay.arrow"
 HASH_BITS = 64
+ROWS_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,12 @@ class Snapshot:
         self.key_columns = [names.index(key) for key in self.meta.keys]
         self._base = [SortedRows(partition_file(folder, number), 0) for number in range(self.meta.partitions)]
         self.overlay = SortedRows(folder / OVERLAY, 1) if self.meta.overlay_rows else None
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows' partners fit well into a worker's memory, and into an Arrow column of texts."""
+        stored = max(1, self.meta.base_rows + self.meta.overlay_rows)
+        return max(1, ROWS_BYTES * stored // max(1, self.meta.bytes))
 
     def give_back(self) -> None:
         """Keep no page of it in memory: what is looked up next is read from the disk again."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
+from include.cache.store import all_stores
 from tests.e2e.topology import Topology, server_binary
 
 ROWS = 40
@@ -70,11 +71,27 @@ def start_everything(topology: Topology) -> None:
         topology.wait_healthy(service, 120)
 
 
-def run_dag(topology: Topology, dag_id: str, token: str) -> dict[str, Any]:
-    """Trigger the DAG without a logical date, as a user does in the web interface, and wait for its end."""
+def unpause(topology: Topology, dag_id: str, token: str) -> str:
+    """Wait for a DAG, let it run, and return its address."""
     known = f"/api/v2/dags/{dag_id}"
     topology.wait("dag-processor", lambda: is_known(topology, known, token), 120)
     call(topology, "PATCH", known, {"is_paused": False}, token)
+    return known
+
+
+def run_by_asset(topology: Topology, dag: str, token: str) -> dict[str, Any]:
+    """The DAG's one run, that nobody asked for but the scheduler, at its end."""
+
+    def runs() -> list[dict[str, Any]]:
+        return list(call(topology, "GET", f"{dag}/dagRuns", token=token)["dag_runs"])
+
+    topology.wait("scheduler", lambda: runs() and runs()[0]["state"] in ENDED, RUN_SECONDS)
+    return runs()[0]
+
+
+def run_dag(topology: Topology, dag_id: str, token: str) -> dict[str, Any]:
+    """Trigger the DAG without a logical date, as a user does in the web interface, and wait for its end."""
+    known = unpause(topology, dag_id, token)
     run = call(topology, "POST", f"{known}/dagRuns", {"logical_date": None}, token)
     deadline = time.monotonic() + RUN_SECONDS
     while run["state"] not in ENDED and time.monotonic() < deadline:
@@ -94,15 +111,20 @@ def is_known(topology: Topology, dag: str, token: str) -> bool:
 
 
 @pytest.mark.timeout(600)
-def test_a_dag_run_by_rest_loads_the_table_on_the_spark_cluster(topology: Topology) -> None:
+def test_a_dag_run_by_rest_loads_the_table_on_the_spark_cluster_and_starts_the_cache_refresh(
+    topology: Topology,
+) -> None:
     landing = topology.home / "landing" / "flights"
     landing.mkdir(parents=True)
     for part in range(2):
         rows = [{"flight": part * ROWS + n, "carrier": "UA", "time_hour": "2013-01-01T10:00:00Z"} for n in range(ROWS)]
         (landing / f"{part}.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    topology.add_pipeline("cached", {"cache": {"table": "bronze.flights", "keys": ["flight"], "columns": ["carrier"]}})
     start_everything(topology)
+    token = log_in(topology)
+    cached = unpause(topology, "cached", token)
 
-    run = run_dag(topology, "flights", log_in(topology))
+    run = run_dag(topology, "flights", token)
 
     assert run["state"] == "success", topology.log_tail("scheduler")
     table = DeltaTable(str(topology.home / "warehouse" / "bronze" / "flights"))
@@ -110,3 +132,11 @@ def test_a_dag_run_by_rest_loads_the_table_on_the_spark_cluster(topology: Topolo
     with urllib.request.urlopen(f"{topology.spark_master_ui}/json/", timeout=30) as answer:
         cluster = json.load(answer)
     assert [app["name"] for app in cluster["completedapps"]] == ["sluice flights"]
+
+    refresh = run_by_asset(topology, cached, token)
+    assert (refresh["state"], refresh["run_type"]) == ("success", "asset_triggered"), topology.log_tail("scheduler")
+    published = f"{cached}/dagRuns/{refresh['dag_run_id']}/taskInstances/publish/xcomEntries/return_value"
+    result = call(topology, "GET", published, token=token)["value"]
+    result = json.loads(result) if isinstance(result, str) else result
+    assert (result["status"], result["cache"][0]["table_reads"]) == ("loaded", 1)
+    assert [store.newest() for store in all_stores(topology.home)] == [0]

@@ -4,6 +4,7 @@ Only what a container gives is replaced: host names and ports by loopback and fr
 temporary ones. So the compose file cannot say one thing and the tested processes do another.
 """
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ HOSTS_AND_PORTS = ("postgres:5432", "api-server:8080", "spark-master:7077", "spa
 MARKER = "SLUICE_TOPOLOGY"
 STOP_SECONDS = 15
 POLL_SECONDS = 1.0
+LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 LOG_TAIL_LINES = 60
 
 
@@ -52,6 +54,7 @@ class Topology:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.home = root / "data"
+        self.pipelines, self.more_dags = root / "pipelines", root / "more-dags"
         complete(root / ".env")
         self.secrets = dict(line.split("=", 1) for line in (root / ".env").read_text().splitlines())
         self.ports = {address: free_port() for address in HOSTS_AND_PORTS}
@@ -96,8 +99,27 @@ class Topology:
             "SPARK_LOCAL_IP": "127.0.0.1",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ports["api-server:8080"]),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(self.bundles),
             **{name: self.native(str(value)) for name, value in self.services[service]["environment"].items()},
         }
+
+    def add_pipeline(self, name: str, document: Mapping[str, Any]) -> None:
+        """A pipeline file beside the project's own, with a folder of DAGs of its own. Call it before the start."""
+        for folder in (self.pipelines, self.more_dags):
+            folder.mkdir(exist_ok=True)
+        (self.pipelines / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **document}))
+        (self.more_dags / "more.py").write_text(
+            "from pathlib import Path\nfrom include.orchestration.catalog import pipeline_dags\n"
+            f"globals().update(pipeline_dags(Path({str(self.pipelines)!r})))\n"
+        )
+
+    @property
+    def bundles(self) -> list[Mapping[str, Any]]:
+        """Where Airflow looks for DAGs: in the compose file's folder, and where `add_pipeline` put some."""
+        found = [{"name": "dags-folder", "classpath": LOCAL_BUNDLE, "kwargs": {}}]
+        if self.more_dags.is_dir():
+            found.append({"name": "more", "classpath": LOCAL_BUNDLE, "kwargs": {"path": str(self.more_dags)}})
+        return found
 
     @property
     def airflow_url(self) -> str:

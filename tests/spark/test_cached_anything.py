@@ -78,6 +78,22 @@ VALUE_TYPES: dict[str, Make] = {
 }
 
 
+# What else a micro-batch may hold, beside the keys.
+FURTHER = [
+    """parse_json('{"a": [1, null]}') AS f0""",
+    "INTERVAL '1-2' YEAR TO MONTH AS f1",
+    "INTERVAL '1 02:03:04.5' DAY TO SECOND AS f2",
+    "NULL AS f3",
+    "'a' COLLATE UTF8_LCASE AS f4",
+    "map('a', struct(row, X'00ff')) AS f5",
+    "array(timestamp_ntz'0001-01-01 00:00:00', NULL) AS f6",
+    "CAST(row AS FLOAT) / 0.1 AS f7",
+    "CAST('x' AS CHAR(3)) AS f8",
+    "time'12:34:56.789' AS f9",
+    "make_interval(1, 2, 3) AS f10",
+]
+
+
 class Dimension:
     """A Delta table of a random kind with unique keys, but for NULL ones."""
 
@@ -258,7 +274,8 @@ def batch(dimension: Dimension) -> DataFrame:
     for key in keys[:3]:
         key[rng.randrange(len(key))] = None
     rows = [(number, *key) for number, key in enumerate(keys)]
-    return dimension.spark.createDataFrame(rows, schema_of({"row": "int", **kinds})).repartition(rng.randint(1, 3))
+    frame = dimension.spark.createDataFrame(rows, schema_of({"row": "int", **kinds})).repartition(rng.randint(1, 3))
+    return frame.selectExpr("*", *rng.sample(FURTHER, 2))
 
 
 def said(frame: DataFrame) -> list[str]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone, open_version
+from include.cache.cache import DimensionCache, Held, MemoryPressure
 from include.cache.dimension import Dimension, TableVersion
 from include.cache.errors import CannotCache, DuplicateKeys
 from include.cache.figures import CacheFigures
 from include.cache.memory import Memory, measure
+from include.cache.versions import VersionGone, open_version
 from include.config.errors import StorageError
 from include.config.settings import Settings
 from spark_jobs.engine.cache.lookup import Counters, look_up

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,13 @@ def opened(folder: str) -> Snapshot:
     return _open[key]
 
 
+def slices(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
+    """The batches, those of more than `most` rows in parts."""
+    for batch in batches:
+        for start in range(0, max(1, batch.num_rows), most):
+            yield batch.slice(start, most) if batch.num_rows > most else batch
+
+
 @dataclass(frozen=True)
 class LookUp:
     """A function for `mapInArrow`: rows of a micro-batch in, rows of the join out.
@@ -47,9 +54,9 @@ class LookUp:
     frugal: bool = False
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Join batch by batch."""
+        """Join batch by batch; wide rows few at a time."""
         snapshot = opened(self.folder)
-        for batch in batches:
+        for batch in slices(batches, snapshot.rows_at_once):
             started = time.perf_counter()
             matches = snapshot.look_up([batch.column(place) for place in self.on], self.columns)
             if self.frugal:

@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from include.cache.build import BaseBuilder
-from include.cache.cache import DimensionCache, Held, MemoryPressure, VersionGone
+from include.cache.build import BaseBuilder, Built
+from include.cache.cache import DimensionCache, Held, MemoryPressure
 from include.cache.dimension import Dimension, TableVersion
 from include.cache.errors import DuplicateKeys
 from include.cache.memory import Memory, measure
 from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
 from include.cache.store import SnapshotStore
+from include.cache.versions import VersionGone
 from include.config.errors import StorageError
 
 SCHEMA = pa.schema([("k", pa.int64()), ("n", pa.string()), ("v", pa.string())])
@@ -210,11 +211,31 @@ def test_dimension_larger_than_the_memory_given_is_partitioned_with_the_same_ans
         builder.add(pa.record_batch({"k": some, "v": [f"v{n}" for n in some]}, schema=schema))
     assert list(tmp_path.glob("spill-*"))
     built = builder.finish()
-    fields = '[{"name": "k"}, {"name": "v"}]'
-    write_meta(tmp_path, SnapshotMeta("t", 0, ("k",), fields, built.partitions, 5000, 0, 5000, 1, "rebuilt", 0.0, 0.0))
+    write_meta(tmp_path, meta_of(built))
     found = Snapshot(tmp_path).look_up([pa.array([4999, 0, 5000, None, 77])], ["v"])
     assert found.columns[0].to_pylist() == ["v4999", "v0", None, None, "v77"]
     assert not list(tmp_path.glob("spill-*"))
+
+
+def test_rows_that_compress_well_are_cut_by_what_they_take_in_memory(tmp_path: Path) -> None:
+    schema = pa.schema([("k", pa.int64()), ("v", pa.string())])
+    builder = BaseBuilder(tmp_path, schema, ("k",), expected_bytes=1000, budget=300_000)
+    for start in range(0, 4000, 500):
+        keys = range(start, start + 500)
+        builder.add(pa.record_batch([pa.array(keys), pa.array([f"{key:0500d}" for key in keys])], schema=schema))
+    built = builder.finish()
+    assert built.rows == 4000
+    files = [*tmp_path.iterdir()]
+    assert len(files) == built.partitions > 8
+    assert max(file.stat().st_size for file in files) < 400_000
+    write_meta(tmp_path, meta_of(built))
+    found = Snapshot(tmp_path).look_up([pa.array([3999, 0, 4000])], ["v"]).columns[0].to_pylist()
+    assert found == [f"{3999:0500d}", "0" * 500, None]
+
+
+def meta_of(built: Built) -> SnapshotMeta:
+    fields = '[{"name": "k"}, {"name": "v"}]'
+    return SnapshotMeta("t", 0, ("k",), fields, built.partitions, built.rows, 0, built.rows, 1, "rebuilt", 0.0, 0.0)
 
 
 def test_short_memory_makes_look_ups_frugal_and_only_less_than_a_worker_needs_refuses_them(table: Table) -> None:
