@@ -31,7 +31,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from benchmarks.cache_limits import limits
 from benchmarks.cache_report import write_report
-from include.cache.cache import DimensionCache
+from include.cache.cache import LOOK_UP_NEEDS, MIN_FREE_SHARE, DimensionCache
 from include.cache.dimension import Dimension, current_version
 from include.cache.memory import Memory
 from include.cache.memory import measure as measure_memory
@@ -126,7 +126,7 @@ class Joiner:
         self._root = settings.table_root(table)
         self.dimension = Dimension(table, self._root, ("id",), COLUMNS)
         self.joins = CachedJoins(spark, settings, self._measured)
-        self.pressed = False  # as if one hundredth of the memory were left
+        self.left: int | None = None  # as if so many bytes of memory were left
 
     def frame(self, way: str, file: str) -> DataFrame:
         """The batch in `file`, joined."""
@@ -146,14 +146,14 @@ class Joiner:
 
     def _instead(self, batch: DataFrame) -> DataFrame:
         """What the transform job does while the cache cannot serve."""
-        if not self.pressed:
+        if self.left is None:
             raise AssertionError(self.joins.figures())
         refuse_duplicates(self._spark.read.format("delta").load(self._root), self.dimension.keys, self.dimension.table)
         return self._uncached(batch)
 
     def _measured(self) -> Memory:
         found = measure_memory()
-        return replace(found, available=found.total // 100) if self.pressed else found
+        return found if self.left is None else replace(found, available=self.left)
 
 
 def noop(frame: DataFrame) -> None:
@@ -353,14 +353,15 @@ def measure(settings: Settings, batches: int) -> dict[str, object]:
 
 
 def under_pressure(joiner: Joiner, files: list[str], rows: int) -> list[Measured]:
-    """Batches in turn with too little memory and with enough: the way out, and the way back."""
+    """Batches in turn with enough memory, with less than 5 % of it, and with less than a worker needs."""
+    states = {"short": int(MIN_FREE_SHARE * measure_memory().total * 0.9), "pressed": LOOK_UP_NEEDS // 2, "back": None}
     found = []
-    for number, file in enumerate(files):
-        joiner.pressed = number % 2 == 0
-        started = time.perf_counter()
-        noop(joiner.frame("cached", file))
-        way = "pressed" if joiner.pressed else "back"
-        found.append(Measured(way, rows, "none", time.perf_counter() - started, 0.0))
+    for file in files:
+        for way, left in states.items():
+            joiner.left = left
+            started = time.perf_counter()
+            noop(joiner.frame("cached", file))
+            found.append(Measured(way, rows, "none", time.perf_counter() - started, 0.0))
     return found
 
 

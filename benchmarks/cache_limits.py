@@ -1,19 +1,23 @@
-"""What the cache costs where memory ends: no page of a snapshot in memory, and a build with far less than the table."""
+"""What the cache costs where memory ends: no page of a snapshot in memory, look-ups and builds under a limit that the
+kernel holds them to (RLIMIT_DATA: memory of a process's own, which pages of files are not).
+"""
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from include.cache.cache import DimensionCache
+from include.cache.cache import BUILD_NEEDS, LOOK_UP_NEEDS, DimensionCache
 from include.cache.dimension import Dimension
 from include.cache.memory import Memory
 from include.cache.snapshot import Snapshot
@@ -22,14 +26,19 @@ from include.config.settings import Settings, load_settings
 
 KEYS = 10_000
 ROUNDS = 3
-# The builder takes a quarter of what it is told is left.
-LEFT = 256 << 20
+LEFT = BUILD_NEEDS
 
 
 def limits(settings: Settings, sizes: Iterable[int]) -> dict[str, object]:
     """By rows of the table: seconds of looking up a batch's keys with all pages in memory and with none; and builds."""
-    look_ups = {rows: _look_ups(_newest(settings, f"d.t{rows}"), rows) for rows in sizes}
-    return {"look_ups": look_ups, "builds": {rows: _build(settings, rows) for rows in sizes}, "left": LEFT}
+    folders = {rows: _newest(settings, f"d.t{rows}") for rows in sizes}
+    return {
+        "look_ups": {rows: _look_ups(folder, rows) for rows, folder in folders.items()},
+        "limited": {rows: _limited(folder, rows) for rows, folder in folders.items()},
+        "builds": {rows: _here("build", settings.home, rows, LEFT) for rows in sizes},
+        "left": LEFT,
+        "look_up_left": LOOK_UP_NEEDS,
+    }
 
 
 def _newest(settings: Settings, table: str) -> Path:
@@ -60,15 +69,56 @@ def _drop_pages(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _build(settings: Settings, rows: int) -> dict[str, float]:
-    """Seconds, and bytes of the snapshot."""
-    command = [sys.executable, "-m", "benchmarks.cache_limits", str(settings.home), str(rows)]
+def _limited(folder: Path, rows: int) -> dict[str, float]:
+    """Seconds of looking up a batch's keys, and bytes of the files that stay in memory, under a limit.
+
+    Raises:
+        AssertionError: the rows are not those that a process without a limit finds.
+    """
+    free, limited = (_here("look-up", folder, rows, left) for left in (1 << 40, LOOK_UP_NEEDS))
+    if free["found"] != limited["found"]:
+        raise AssertionError(folder)
+    return limited
+
+
+def _here(what: str, folder: Path, rows: int, left: int) -> dict[str, float]:
+    """Do it in a process of its own that may take `left` bytes more than it has after its imports."""
+    command = [sys.executable, "-m", "benchmarks.cache_limits", what, str(folder), str(rows), str(left)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _build_here(home: Path, rows: int) -> None:
+def _kept(name: str) -> int:
+    """Bytes: a line of this process's status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+
+def _limit(left: int) -> None:
+    most = _kept("VmData:") + left
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _look_up_here(folder: Path, rows: int, left: int) -> dict[str, float]:
+    """As the workers do under memory pressure."""
+    snapshot = Snapshot(folder)
+    columns = [name for name in snapshot.meta.columns if name != "id"]
+    snapshot.look_up([pa.array([0])], columns)
+    _limit(left)
+    before, times, digest = _kept("RssFile:"), [], 0
+    rng = np.random.default_rng(1)
+    for _ in range(ROUNDS):
+        snapshot.give_back()
+        started = time.perf_counter()
+        found = snapshot.look_up([pa.array(rng.integers(0, rows, KEYS))], columns)
+        snapshot.give_back()
+        times.append(time.perf_counter() - started)
+        digest = zlib.crc32("".join(found.columns[0].to_pylist()).encode(), digest)
+    return {"seconds": statistics.median(times), "file_pages": _kept("RssFile:") - before, "found": digest}
+
+
+def _build_here(home: Path, rows: int, left: int) -> dict[str, float]:
     settings = load_settings({"SLUICE_HOME": str(home)}, home / "none.yaml")
     store = next(store for store in all_stores(home) if store.dimension.table == f"d.t{rows}")
     own = home / "limits"
@@ -76,15 +126,18 @@ def _build_here(home: Path, rows: int) -> None:
     dimension = Dimension(
         f"d.t{rows}", settings.table_root(f"d.t{rows}"), store.dimension.keys, store.dimension.columns
     )
-    cache = DimensionCache(own, dimension, lambda: Memory(available=LEFT, total=2 * LEFT))
+    cache = DimensionCache(own, dimension, lambda: Memory(available=left, total=2 * left))
     version = cache.newest()
     if version is None:
         raise AssertionError(dimension)
+    _limit(left)
     started = time.perf_counter()
     cache.hold(version).lease.close()
-    print(json.dumps({"seconds": time.perf_counter() - started, "bytes": cache.figures.snapshot_bytes}))
+    found = {"seconds": time.perf_counter() - started, "bytes": cache.figures.snapshot_bytes}
     shutil.rmtree(own)
+    return found
 
 
 if __name__ == "__main__":
-    _build_here(Path(sys.argv[1]), int(sys.argv[2]))
+    do = {"build": _build_here, "look-up": _look_up_here}[sys.argv[1]]
+    print(json.dumps(do(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

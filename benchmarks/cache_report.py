@@ -127,23 +127,29 @@ def _changes(found: Mapping[str, Any]) -> list[str]:
 
 def _limits(found: Mapping[str, Any]) -> list[str]:
     main, limits = found["main"], found["limits"]
-    pressed, back = (statistics.median(times(found, way, main)) for way in ("pressed", "back"))
+    short, pressed, back = (statistics.median(times(found, way, main)) for way in ("short", "pressed", "back"))
+    rows = zip(limits["look_ups"].items(), limits["limited"].values(), limits["builds"].values(), strict=True)
     return [
         "## Where memory ends",
         "",
         "A snapshot is a file: what of it does not stay in memory is read again from the disk. Looking up the keys of "
-        f"a batch, 480 bytes a row, in one process; and a build of which {limits['left'] >> 20} MiB are left.",
+        f"a batch, 480 bytes a row, in one process: with all pages in memory, with none, and by a process that may "
+        f"have {limits['look_up_left'] >> 20} MiB more than its libraries and gives all pages back after it (the same "
+        f"rows, checked); and builds by a process that may have {limits['left'] >> 20} MiB more. The kernel holds them "
+        "to it (RLIMIT_DATA).",
         "",
-        "| rows | all pages in memory | no page in memory | built with little memory | snapshot |",
-        "|---|---|---|---|---|",
+        "| rows | all pages | no page | limited | file pages it keeps | limited build | snapshot |",
+        "|---|---|---|---|---|---|---|",
         *(
-            f"| {int(rows):,} | {item['warm']:.3f} s | {item['cold']:.3f} s | {build['seconds']:.1f} s | "
-            f"{build['bytes'] / 1e6:,.0f} MB |"
-            for (rows, item), build in zip(limits["look_ups"].items(), limits["builds"].values(), strict=True)
+            f"| {int(size):,} | {item['warm']:.3f} s | {item['cold']:.3f} s | {limited['seconds']:.3f} s | "
+            f"{limited['file_pages'] / 1e6:,.0f} MB | {build['seconds']:.1f} s | {build['bytes'] / 1e6:,.0f} MB |"
+            for (size, item), limited, build in rows
         ),
         "",
-        f"With less than 5 % of the memory left, a batch at {main:,} rows is joined by Spark instead: {pressed:.2f} s "
-        f"(it looks for two rows of one key, too). The batch after it, with memory back, took {back:.2f} s.",
+        f"Whole batches at {main:,} rows: with less than 5 % of the memory left the snapshot serves, and its pages are "
+        f"given back after each look-up: {short:.2f} s. Only with less than {limits['look_up_left'] >> 20} MiB left, "
+        f"where the workers themselves are in danger, Spark joins: {pressed:.2f} s (it looks for two rows of one key, "
+        f"too). With memory back: {back:.2f} s.",
     ]
 
 

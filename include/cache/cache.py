@@ -103,6 +103,7 @@ class DimensionCache:
         held = self._held(version)
         if held is not None:
             self.figures.hits += 1
+            self.figures.frugal += self.frugal
             return held
         self._leave_store_that_does_not_fit(version)
         with storage_errors("Making a snapshot", str(self._store.folder)), self._store.building():
@@ -116,6 +117,7 @@ class DimensionCache:
                 self._store.remove_unused(keep=version if newest is None else _newer(version, newest))
         if held is None:
             raise VersionGone(f"The snapshot {version.folder_name} vanished.", remedy="Who deletes files there?")
+        self.figures.frugal += self.frugal
         return held
 
     def keep_using(self, held: Held) -> None:
@@ -126,6 +128,7 @@ class DimensionCache:
         """
         self._check_memory()
         self.figures.hits += 1
+        self.figures.frugal += self.frugal
         held.lease.touch()
 
     def _leave_store_that_does_not_fit(self, version: TableVersion) -> None:
@@ -155,7 +158,6 @@ class DimensionCache:
         self.frugal = memory.free_share < MIN_FREE_SHARE
         self.figures.pressure += self.frugal
         self._refuse_less_than(LOOK_UP_NEEDS, memory, "keys are looked up")
-        self.figures.frugal += self.frugal
         return memory
 
     def _refuse_less_than(self, needed: int, memory: Memory, what: str) -> None:

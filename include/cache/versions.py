@@ -35,6 +35,7 @@ def _gone(root: str, version: TableVersion, why: str) -> VersionGone:
 
 
 def unread(dimension: Dimension, version: TableVersion, error: Exception) -> StorageError:
+    """The error for a version whose rows could not be read."""
     return StorageError(
         f"The rows of {dimension.table}, version {version.version}, cannot be read: {str(error).splitlines()[0]}",
         remedy="Restore the table's files; a batch that is not begun is planned again with the newest version.",

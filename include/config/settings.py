@@ -22,7 +22,8 @@ class Settings:
     """The roots of one installation.
 
     `landing`, `warehouse` and `state` are absolute local paths (no trailing slash) or URIs such as s3://bucket/prefix.
-    `spark_conf` is added to every Spark job. `master` is used where no Airflow connection says otherwise.
+    `spark_conf` is added to every Spark job. `master` is used where no Airflow connection says otherwise. `shared_home`
+    says that `home` is on storage which the executors of a cluster see at the same path.
     """
 
     home: Path
@@ -31,6 +32,7 @@ class Settings:
     state: str
     master: str = "local[*]"
     spark_conf: Mapping[str, str] = field(default_factory=dict)
+    shared_home: bool = False
 
     def source_root(self, source: str) -> str:
         """The absolute local path or URI of an `ingest.source`: a name under landing/, an absolute path, or a URI."""
@@ -113,8 +115,18 @@ def load_settings(environ: Mapping[str, str] | None = None, file: Path = SETTING
         )
     conf = {str(key): str(value) for key, value in written.items()}
     return Settings(
-        home=home, master=env.get("SLUICE_MASTER") or str(values.get("master") or "local[*]"), spark_conf=conf, **roots
+        home=home,
+        master=env.get("SLUICE_MASTER") or str(values.get("master") or "local[*]"),
+        spark_conf=conf,
+        shared_home=_flag(env.get("SLUICE_SHARED_HOME") or values.get("shared_home") or False),
+        **roots,
     )
+
+
+def _flag(value: object) -> bool:
+    if (text := str(value).lower()) not in ("true", "false"):
+        raise ConfigError(f"shared_home must be true or false, not {value!r}.", remedy="Correct SLUICE_SHARED_HOME.")
+    return text == "true"
 
 
 def _read(file: Path) -> Mapping[str, object]:
@@ -126,11 +138,11 @@ def _read(file: Path) -> Mapping[str, object]:
             f"{file} must hold keys and values, not {type(values).__name__}.",
             remedy="See include/settings.yaml in the repository.",
         )
-    unknown = sorted(set(values) - {"home", "master", "spark_conf", *ROOT_KEYS})
+    unknown = sorted(set(values) - {"home", "master", "shared_home", "spark_conf", *ROOT_KEYS})
     if unknown:
         raise ConfigError(
             f"{file} has unknown keys: {', '.join(unknown)}.",
-            remedy=f"Known keys: home, {', '.join(ROOT_KEYS)}, master, spark_conf.",
+            remedy=f"Known keys: home, {', '.join(ROOT_KEYS)}, master, shared_home, spark_conf.",
         )
     return values
 

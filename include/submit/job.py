@@ -176,4 +176,5 @@ def _environment(settings: Settings) -> dict[str, str]:
         "SLUICE_LANDING": settings.landing,
         "SLUICE_WAREHOUSE": settings.warehouse,
         "SLUICE_STATE": settings.state,
+        "SLUICE_SHARED_HOME": str(settings.shared_home).lower(),
     }

@@ -116,7 +116,7 @@ class Topology:
     @property
     def bundles(self) -> list[Mapping[str, Any]]:
         """Where Airflow looks for DAGs: in the compose file's folder, and where `add_pipeline` put some."""
-        found = [{"name": "dags-folder", "classpath": LOCAL_BUNDLE, "kwargs": {}}]
+        found: list[Mapping[str, Any]] = [{"name": "dags-folder", "classpath": LOCAL_BUNDLE, "kwargs": {}}]
         if self.more_dags.is_dir():
             found.append({"name": "more", "classpath": LOCAL_BUNDLE, "kwargs": {"path": str(self.more_dags)}})
         return found

@@ -177,7 +177,7 @@ def test_under_memory_pressure_the_snapshot_serves_without_keeping_pages_and_at_
     joins.close()
     assert served == ["uncached", "uncached", "A", "A", "uncached", "A"]  # 100 MiB make no snapshot, and read one
     figures = joins.figures()[0]
-    assert (figures.fallbacks, figures.pressure, figures.table_reads) == (3, 4, 1)
+    assert (figures.fallbacks, figures.pressure, figures.frugal, figures.table_reads) == (3, 4, 1, 1)
 
 
 def test_key_of_another_type_is_joined_by_spark_and_said_so(lake: Lake, spark: SparkSession) -> None:

@@ -132,16 +132,16 @@ class CachedJoins:
         return served.held[version]
 
     def _refuse_other_hosts(self) -> None:
-        """Snapshots are files of this host.
+        """Snapshots are files of this host, or of storage that all hosts see.
 
         Raises:
             CannotCache: executors may run elsewhere.
         """
         master = self._spark.sparkContext.master or ""
-        if not master.startswith("local"):
+        if not master.startswith("local") and not self._settings.shared_home:
             raise CannotCache(
                 f"The executors of {master} may run on other hosts, which do not have the snapshot.",
-                remedy="Take a local master for pipelines with cached joins.",
+                remedy="Set SLUICE_SHARED_HOME=true where they see SLUICE_HOME at its path, or take a local master.",
             )
 
 

@@ -1,5 +1,6 @@
 """What a Python worker of Spark does with the rows of a cached join. No Spark in here: numpy, pyarrow, the snapshot."""
 
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,18 @@ _open: "OrderedDict[tuple[str, int, int], Snapshot]" = OrderedDict()
 
 
 def opened(folder: str) -> Snapshot:
-    """The snapshot in a folder, mapped once for each worker and version."""
-    stat = Path(folder, META).stat()
+    """The snapshot in a folder, mapped once for each worker and version.
+
+    Raises:
+        OSError: it is not there, on this host.
+    """
+    try:
+        stat = Path(folder, META).stat()
+    except FileNotFoundError as error:
+        raise OSError(
+            f"{folder} is not on {socket.gethostname()}. Executors must see SLUICE_HOME at the driver's path where "
+            "`shared_home` is true."
+        ) from error
     key = (folder, stat.st_ino, stat.st_mtime_ns)
     if key not in _open:
         _open[key] = Snapshot(Path(folder))
