@@ -5,6 +5,7 @@ whether two keys are equal is always decided by their values.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ def present(columns: Sequence[pa.Array]) -> Flags:
     rows = np.ones(len(columns[0]), dtype=np.bool_)
     for column in columns:
         if column.null_count:
-            rows &= column.is_valid().to_numpy(zero_copy_only=False)
+            rows &= truths(column.is_valid())
     return rows
 
 
@@ -67,6 +68,41 @@ def key_hashes(columns: Sequence[pa.Array]) -> Words:
     return hashes
 
 
+# pa.array and to_numpy import pandas, a quarter of a second of each new worker; what follows does not.
+
+
+def integers(column: pa.Array) -> npt.NDArray[Any]:
+    """A column of integers without NULLs, without a copy."""
+    sign = "i" if pa.types.is_signed_integer(column.type) else "u"
+    data = column.buffers()[1]
+    if data is None:  # of no rows
+        return np.empty(0, dtype=np.int64)
+    width = column.type.bit_width // 8
+    found = np.frombuffer(data, dtype=f"<{sign}{width}", count=column.offset + len(column))
+    return found[column.offset :]
+
+
+def truths(column: pa.Array) -> Flags:
+    """A column of truth values without NULLs."""
+    data = column.buffers()[1]
+    if data is None:
+        return np.zeros(0, dtype=np.bool_)
+    bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
+    return bits[column.offset : column.offset + len(column)].astype(np.bool_)
+
+
+def indices(rows: Rows, known: Flags | None = None) -> pa.Array:
+    """Places for `take`, NULL where `known` is false."""
+    bits = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.Array.from_buffers(pa.int64(), len(rows), [bits, pa.py_buffer(np.ascontiguousarray(rows))])
+
+
+def flags(values: Flags) -> pa.Array:
+    """Truth values for `filter`."""
+    bits = pa.py_buffer(np.packbits(values, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+
+
 def same_keys(left: Sequence[pa.Array], left_rows: Rows, right: Sequence[pa.Array], right_rows: Rows) -> Flags:
     """For each pair of rows, whether their keys are equal. No key may hold a NULL."""
     same = np.ones(len(left_rows), dtype=np.bool_)
@@ -77,8 +113,8 @@ def same_keys(left: Sequence[pa.Array], left_rows: Rows, right: Sequence[pa.Arra
 
 def _equal(left: pa.Array, left_rows: Rows, right: pa.Array, right_rows: Rows) -> Flags:
     if _is_bytes(left.type):
-        one, other = left.take(pa.array(left_rows)), right.take(pa.array(right_rows))
-        return pc.equal(one, other.cast(one.type)).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+        one, other = left.take(indices(left_rows)), right.take(indices(right_rows))
+        return truths(pc.equal(one, other.cast(one.type)))
     pairs = zip(_fixed_words(left), _fixed_words(right), strict=True)
     return np.logical_and.reduce([one[left_rows] == other[right_rows] for one, other in pairs])  # type: ignore[no-any-return]
 
@@ -102,14 +138,13 @@ def _fixed_words(column: pa.Array) -> list[Words]:
         column = column.view(pa.int64())
     if column.null_count:
         column = column.fill_null(0)
-    numbers = column.to_numpy(zero_copy_only=True)
-    return [numbers.astype(np.int64, copy=False).view(np.uint64)]
+    return [integers(column).astype(np.int64, copy=False).view(np.uint64)]
 
 
 def _without_nulls(words: Words, column: pa.Array) -> Words:
     if not column.null_count:
         return words
-    return np.where(column.is_valid().to_numpy(zero_copy_only=False), words, np.uint64(0))
+    return np.where(truths(column.is_valid()), words, np.uint64(0))
 
 
 def _bytes_hash(column: pa.Array) -> Words:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from include.cache.keys import Flags, Rows, Words, key_hashes, present, same_keys
+from include.cache.keys import Flags, Rows, Words, indices, integers, key_hashes, present, same_keys, truths
 
 META = "snapshot.json"
 OVERLAY = "overlay.arrow"
@@ -105,7 +105,7 @@ class SortedRows:
         table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._pages.mapped))).read_all()
         batches = table.to_batches()
         batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
-        self.hashes: Words = batch.column(0).to_numpy(zero_copy_only=True)
+        self.hashes: Words = integers(batch.column(0))
         self.extra = [batch.column(index) for index in range(1, 1 + extra)]
         self.columns = batch.columns[1 + extra :]
 
@@ -190,7 +190,7 @@ class Snapshot:
         found = overlay.find(hashes[rows], keys, rows, self.key_columns)
         known = found >= 0
         alive = known.copy()
-        alive[known] = overlay.extra[0].take(pa.array(found[known])).to_numpy(zero_copy_only=False)
+        alive[known] = truths(overlay.extra[0].take(indices(found[known])))
         origin[rows[alive]] = len(self._base)
         place[rows[alive]] = found[alive]
         return rows[~known]
@@ -199,12 +199,12 @@ class Snapshot:
 def _gathered(parts: Sequence[SortedRows], origin: Rows, place: Rows, column: int) -> pa.Array:
     """One column of the partners, in the order of the batch."""
     if len(parts) == 1:
-        return parts[0].columns[column].take(pa.array(place, mask=origin < 0))
+        return parts[0].columns[column].take(indices(place, origin >= 0))
     used = [number for number in range(len(parts)) if (origin == number).any()]
     if not used:
         return pa.nulls(len(origin), parts[0].columns[column].type)
-    taken = [parts[number].columns[column].take(pa.array(place[origin == number])) for number in used]
+    taken = [parts[number].columns[column].take(indices(place[origin == number])) for number in used]
     order = np.concatenate([np.flatnonzero(origin == number) for number in used])
     back = np.full(len(origin), -1, dtype=np.int64)
     back[order] = np.arange(len(order))
-    return pa.concat_arrays(taken).take(pa.array(back, mask=back < 0))
+    return pa.concat_arrays(taken).take(indices(back, back >= 0))

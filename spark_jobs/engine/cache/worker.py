@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from include.cache.keys import flags
 from include.cache.snapshot import META, Snapshot
 
 # Workers are used again by later tasks: an open snapshot costs a few file descriptors and no memory of its own.
@@ -79,7 +80,7 @@ class LookUp:
             columns = [*batch.columns, *matches.columns]
             rows = pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *self.columns])
             if self.how in ("inner", "left_semi"):
-                rows = rows if hits == batch.num_rows else rows.filter(pa.array(matches.matched))
+                rows = rows if hits == batch.num_rows else rows.filter(flags(matches.matched))
             elif self.how == "left_anti":
-                rows = rows.filter(pa.array(~matches.matched))
+                rows = rows.filter(flags(~matches.matched))
             yield rows
