@@ -10,6 +10,7 @@ that size. `--home FOLDER` keeps the tables for the next time.
 """
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -39,7 +40,6 @@ from include.config.settings import Settings, load_settings
 from include.submit.java import find_java
 from include.submit.job import WORKER_DAEMON
 from include.submit.profile import SMALL, class_archive, delta_jars, java_options
-from spark_jobs.engine.cache.ahead import import_for_joins, start_workers
 from spark_jobs.engine.cache.joins import CachedJoins, refuse_duplicates
 from spark_jobs.engine.session import build_session
 
@@ -235,12 +235,10 @@ def first_batch(home: Path, way: str) -> None:
     """In a new process: seconds and memory of the first batch after the session stands, as the last line on stdout."""
     settings = load_settings({"SLUICE_HOME": str(home)}, home / "none.yaml")
     with ThreadPoolExecutor(1) as background:  # as the transform job has it
-        imported = background.submit(import_for_joins)
+        imported = background.submit(importlib.import_module, "pandas")
         spark = start_spark(java_options(SMALL, class_archive(find_java(), delta_jars())))
         imported.result()
     started, cpu = time.perf_counter(), cpu_seconds()
-    if way == "cached":
-        start_workers(spark)
     joiner = Joiner(spark, settings, f"d.t{MAIN}")
     noop(joiner.frame(way, str(home / f"batches-{MAIN}" / "0.parquet")))
     seconds, used = time.perf_counter() - started, cpu_seconds() - cpu

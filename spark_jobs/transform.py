@@ -32,10 +32,9 @@ def transform(pipeline: Pipeline, settings: Settings, run_id: str) -> None:
 
 def _import_engine(pipeline: Pipeline) -> None:
     import spark_jobs.engine.transform.runner  # noqa: F401, PLC0415
-    from spark_jobs.engine.cache.ahead import import_for_joins  # noqa: PLC0415
 
     if pipeline.transformation().joins_cached:
-        import_for_joins()
+        import pandas  # noqa: F401, PLC0415  PySpark looks at its version before it maps Arrow batches
 
 
 if __name__ == "__main__":

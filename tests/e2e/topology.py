@@ -109,6 +109,7 @@ class Topology:
             folder.mkdir(exist_ok=True)
         (self.pipelines / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **document}))
         (self.more_dags / "more.py").write_text(
+            "# Airflow DAGs: files without these words are passed over.\n"
             "from pathlib import Path\nfrom include.orchestration.catalog import pipeline_dags\n"
             f"globals().update(pipeline_dags(Path({str(self.pipelines)!r})))\n"
         )

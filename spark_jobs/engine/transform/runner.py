@@ -26,7 +26,6 @@ from include.ledger.target import app_id, committed_batch
 from include.transform.outcomes import write_missing
 from include.transform.plan_table import PlanTable
 from include.transform.ranges import PlannedRange
-from spark_jobs.engine.cache.ahead import start_workers
 from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.append import AppendSink
 from spark_jobs.engine.transform.changes import ChangesSink
@@ -56,7 +55,6 @@ def run_batches(spark: SparkSession, pipeline: Pipeline, settings: Settings, run
     Raises:
         SluiceError: what stopped a batch; the batches before it are in.
     """
-    workers = start_workers(spark) if pipeline.transformation().joins_cached else None
     plan = PlanTable(settings, pipeline.name)
     first = _committed(pipeline, settings) + 1
     pending = plan.ranges(first, plan.last_batch)
@@ -69,8 +67,6 @@ def run_batches(spark: SparkSession, pipeline: Pipeline, settings: Settings, run
             write_figures(settings, pipeline.name, run_id, cached.figures())
     finally:
         cached.close()
-        if workers is not None:
-            workers.join()  # a session must not be stopped under it
     return len(pending)
 
 
