@@ -115,7 +115,7 @@ def test_a_cached_join_equals_sparks_over_random_changes(
     write_deltalake(root, pa.Table.from_pylist(first, schema=SCHEMA), configuration=config)
     dimension = Dimension("silver.d", root, KEYS, ADDED)
     made: set[str] = set()
-    for _ in range(4):
+    for number in range(4):
         for _ in range(rng.randint(0, 2)):
             change(rng, root)
         joins = CachedJoins(spark, settings, lambda: PLENTY)  # a new run
@@ -124,10 +124,10 @@ def test_a_cached_join_equals_sparks_over_random_changes(
         frame = batch(spark, rng)
         spark_says = partners(frame, at_version(spark, root, version), ADDED)
         rows = spark_says.collect()
-        for how in HOWS:
+        for how in HOWS[number % 2 :: 2]:
             cached = joins.join(frame, dimension, version, how, lambda: pytest.fail("not cached"))
             assert sorted(repr(tuple(row)) for row in cached.collect()) == expected(rows, how)
-        assert cached.schema == frame.schema
+        assert cached.schema.fields[: len(frame.columns)] == frame.schema.fields
         made |= set(joins.figures()[0].refreshes)
         joins.close()
     assert made >= ({"rebuilt", "change feed"} if feed == "true" else {"rebuilt"})

@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 from dataclasses import replace
@@ -5,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from include.config.errors import ConfigError
 from include.config.pipeline import Pipeline
-from include.config.settings import PROJECT_ROOT, Settings
+from include.config.reader import load_pipeline
+from include.config.settings import PROJECT_ROOT, Settings, load_settings
 from include.submit.command import guarded_command
 from include.submit.java import Java
-from include.submit.job import SparkJob, plan_job
+from include.submit.job import WORKER_DAEMON, SparkJob, plan_job
 from include.submit.process import run_process
 from include.submit.profile import BULK_BYTES, JarsMissing, choose_profile, class_archive, delta_jars, java_options
 from include.submit.secrets import properties_path, secrets_file, split_secrets
@@ -53,6 +56,28 @@ def test_the_users_spark_conf_wins(pipeline: Pipeline, settings: Settings) -> No
 def test_a_local_spark_listens_on_loopback_only(pipeline: Pipeline, settings: Settings) -> None:
     assert _plan(pipeline, settings).conf["spark.driver.bindAddress"] == "127.0.0.1"
     assert "spark.driver.bindAddress" not in _plan(pipeline, settings, master="spark://host:7077").conf
+
+
+@pytest.mark.parametrize(
+    ("cached", "master", "own"), [(True, "local[2]", True), (False, "local[2]", False), (True, "yarn", False)]
+)
+def test_workers_of_cached_joins_are_forked_from_a_daemon_of_this_host(
+    tmp_path: Path, settings: Settings, cached: bool, master: str, own: bool
+) -> None:
+    file = tmp_path / "joined.yaml"
+    step = f"{{join: {{table: silver.d, on: [k], cached: {str(cached).lower()}}}}}"
+    file.write_text(f"name: joined\ntransform: {{source: bronze.t, table: gold.t, steps: [{step}]}}\n")
+    module = _plan(load_pipeline(file), settings, master=master).conf.get("spark.python.daemon.module")
+    assert (module == WORKER_DAEMON) is own
+    assert importlib.util.find_spec(WORKER_DAEMON) is not None
+
+
+def test_shared_home_is_said_by_the_environment_and_passed_on_to_the_job(pipeline: Pipeline, tmp_path: Path) -> None:
+    for said in ("true", "false"):
+        found = load_settings({"SLUICE_HOME": str(tmp_path), "SLUICE_SHARED_HOME": said}, tmp_path / "none.yaml")
+        assert str(found.shared_home).lower() == said == _plan(pipeline, found).environment["SLUICE_SHARED_HOME"]
+    with pytest.raises(ConfigError, match="must be true or false, not 'yes'"):
+        load_settings({"SLUICE_SHARED_HOME": "yes"}, tmp_path / "none.yaml")
 
 
 def test_the_job_sees_the_callers_settings(pipeline: Pipeline, settings: Settings) -> None:
