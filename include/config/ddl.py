@@ -59,18 +59,6 @@ def schema_of(ddl: str) -> JsonType:
     return DdlParser(ddl).columns()
 
 
-def column_names(ddl: str) -> list[str]:
-    """The names of the columns of a DDL list that `check_ddl` lets pass."""
-    names: list[str] = []
-    depth, begins = 0, True
-    for token in _tokens(ddl):
-        if begins and token.kind in ("word", "quoted"):
-            names.append(token.text[1:-1].replace("``", "`") if token.kind == "quoted" else token.text)
-        begins = depth == 0 and token.text == ","
-        depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(token.text, 0)
-    return names
-
-
 class DdlParser:
     """Goes through the tokens of a DDL text; each method takes what it names, or raises ValueError."""
 

@@ -7,8 +7,8 @@ from include.config.settings import Settings
 from include.ledger.ledger import read_batches
 from include.ledger.pending import pending
 from include.probe.probe import FileReport
-from include.probe.records import Spec
-from include.probe.tasks import likely_spec, probe_tasks, spool_of
+from include.probe.records import Spec, spec_of
+from include.probe.tasks import likely_schema, probe_tasks, spool_of
 from include.probe.workers import ProbePool
 
 
@@ -49,11 +49,12 @@ class Ahead:
                 return
             ingest = self._pipeline.ingestion()
             (planned,) = read_batches(self._settings, self._pipeline.name, batch, batch)
-            spec = likely_spec(self._settings, self._pipeline.name, ingest)
+            schema = likely_schema(self._settings, self._pipeline.name, ingest)
+            spec = spec_of(schema)
             spool = spool_of(self._settings, self._pipeline.name, batch)
             refuse = ingest.refuses_unknown
             reports = self._pool.map(
-                probe_tasks(self._settings, ingest, planned.files, spec, spool, refuse_unknown=refuse)
+                probe_tasks(self._settings, ingest, planned.files, spec, spool, refuse_unknown=refuse, schema=schema)
             )
             self._found = (batch, spec, reports)
         except Exception as error:  # noqa: BLE001  raised by `take`, in the thread that waits for it

@@ -17,6 +17,7 @@ from include.probe.delimited import (
     split,
 )
 from include.probe.plain_rows import plain_rows
+from include.probe.plain_values import PlainValues
 from include.probe.records import BadRecord
 from include.probe.relined import csv_text
 from include.probe.report import FileReport, ProbeTask
@@ -29,6 +30,7 @@ MAX_COLUMNS = 20480  # Spark's default of `maxColumns`, above which its parser t
 CHUNK = 4 << 20  # characters of text that are cut into records at a time
 STEP = 1 << 18  # characters of lines that are looked at all at once
 LINE_ENDS = re.compile(rb"\r\n|\r|\n")
+FILLED_LINE = re.compile(rb"[^\r\n]+")
 LOOKAHEAD = 1 << 17  # characters beyond a record that its end may take to be seen
 
 
@@ -76,7 +78,7 @@ def _clean(task: ProbeTask, dialect: Dialect) -> FileReport | None:
     """The report on a file that is clean throughout, None where a record has to be looked at by itself."""
     records, header_line, grammar = 0, b"", Grammar(dialect)
     header: tuple[str, ...] = ()
-    comment, pattern = dialect.comment.encode(dialect.encoding), clean_lines(dialect)
+    pattern, values = clean_lines(dialect), PlainValues(0)
     if pattern is None:
         return None
     ends: set[bytes] = set()
@@ -87,32 +89,43 @@ def _clean(task: ProbeTask, dialect: Dialect) -> FileReport | None:
             if len(ends) > 1:
                 return None
         if not header:
-            lines = non_blank(block.splitlines(), comment)
-            if not lines:
+            header_line = _first_line(block, dialect)
+            if not header_line:
                 continue
-            header_line = lines[0]
             if not grammar.record.fullmatch(header_line.decode(dialect.encoding, "surrogateescape")):
                 return None
             header = _header(header_line.decode(dialect.encoding, "surrogateescape"), grammar, task)
+            values = PlainValues.of(header, task.exact, task.options)
             if dialect.has_header:
                 rest = block[block.index(header_line) + len(header_line) :].lstrip(b"\r\n")
-        found = _count(rest, pattern, dialect, header_line if dialect.has_header else b"")
+        found = _count(rest, pattern, dialect, header_line if dialect.has_header else b"", values)
         if found is None:
             return None
         records += found
     shape = header if dialect.has_header else _positions(len(header))
-    return FileReport(task.path, "ok", "", records, shape=shape, options=_options(dialect))
+    return FileReport(task.path, "ok", "", records, shape=shape, options=_options(dialect), looks=values.looks)
 
 
-def _count(block: bytes, pattern: re.Pattern[bytes], dialect: Dialect, header: bytes) -> int | None:
+def _first_line(block: bytes, dialect: Dialect) -> bytes:
+    """The first line that Spark takes for a record, b"" if there is none."""
+    lines = (match[0] for match in FILLED_LINE.finditer(block))
+    comment = dialect.comment.encode(dialect.encoding)
+    return next((line for line in lines if non_blank([line], comment)), b"")
+
+
+def _count(
+    block: bytes, pattern: re.Pattern[bytes], dialect: Dialect, header: bytes, values: PlainValues
+) -> int | None:
     """The number of records in a block of whole lines, None where one has to be looked at by itself."""
     if not block:
         return 0
     if b"\0" in block or not _is_text(block, dialect):
         return None
-    rows = plain_rows(block, dialect, header)
+    rows = plain_rows(block, dialect, header, fields=bool(values.looks))
     if rows is not None:
-        return rows
+        values.look(rows)
+        return rows.ends.size
+    values.give_up()
     lines = non_blank(block.splitlines(), dialect.comment.encode(dialect.encoding))
     if header and header in lines:
         return None

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from include.probe.plain_values import Look
 from include.probe.records import BadRecord, Spec
 from include.probe.streams import Planned
 
@@ -20,7 +21,8 @@ class ProbeTask:
     `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one. `columns` (types by name) asks
     for the records of JSON and CSV files with a value of another type, or the types that other files say they have: a
     plan's question, a load asks Spark. `as_rows`
-    asks for a clean copy of a CSV file that needs no reader of its own for its header (see csv_rows.py).
+    asks for a clean copy of a CSV file that needs no reader of its own for its header (see csv_rows.py). `exact` holds
+    the CSV columns of which the `looks` are asked for.
     """
 
     path: str
@@ -34,6 +36,7 @@ class ProbeTask:
     refuse_unknown: bool = False
     columns: Mapping[str, Any] | None = None
     as_rows: bool = False
+    exact: Mapping[str, Look] = field(default_factory=dict)
 
     @property
     def any_keys(self) -> bool:
@@ -52,6 +55,7 @@ class FileReport:
 
     `spool` is where the clean copy lies that is read in place of the file ("" where the file itself is read); it holds
     no `bad` record. It may have another format (`reads_as`, "" for the file's own) and take other `options`.
+    `looks` tells of CSV columns, by position, that their values are plain: see plain_values.py.
     `misfits` are records with a value of another type, where the task asked for them. Of files that say their columns'
     types, `columns` are these instead, as a struct in Spark's JSON form.
     """
@@ -69,3 +73,4 @@ class FileReport:
     options: Mapping[str, str] = field(default_factory=dict)
     misfits: tuple[BadRecord, ...] = ()
     columns: Any = None
+    looks: Mapping[int, Look] = field(default_factory=dict)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from include.config.ddl import column_names
+from include.config.ddl import schema_of
 from include.config.ingest import Ingest
 from include.config.settings import Settings
 from include.ledger.state_files import list_documents, read_document
 from include.ledger.versions import FileVersion
+from include.probe.plain_values import JsonType, exact_columns
 from include.probe.probe import ProbeTask
-from include.probe.records import Spec, spec_of
+from include.probe.records import Spec
 from include.probe.streams import CODECS, Planned
 
 # A file up to this size is handed to Spark by its content: opening it costs Spark 0.75 ms, whatever is in it.
@@ -33,17 +34,31 @@ def probe_tasks(
     *,
     thorough: bool = False,
     refuse_unknown: bool = False,
+    schema: JsonType = None,
 ) -> list[ProbeTask]:
-    """One task for each file; `spec` names the keys that the schema knows, None before there is a schema.
+    """One task for each file; `spec` names the keys that the schema knows, None before there is a schema. `schema` is
+    that in its JSON form, where it is asked which CSV values are plain.
 
     `spool` is the folder for clean copies, None for a look that writes nothing. For `thorough` and `refuse_unknown` see
     ProbeTask.
     """
     kind, reader = ingest.options.format, ingest.options.reader
     spec = None if "singleVariantColumn" in reader else spec
+    exact = exact_columns(schema) if kind == "csv" else {}
     keep = small_enough(files) if kind == "json" else [False] * len(files)
     return [
-        ProbeTask(file.path, planned_file(settings, file), kind, spec, reader, small, spool, thorough, refuse_unknown)
+        ProbeTask(
+            file.path,
+            planned_file(settings, file),
+            kind,
+            spec,
+            reader,
+            small,
+            spool,
+            thorough,
+            refuse_unknown,
+            exact=exact,
+        )
         for file, small in zip(files, keep, strict=True)
     ]
 
@@ -77,9 +92,9 @@ def latest_schema(settings: Settings, pipeline: str) -> tuple[int | None, Any]:
     return max(numbers), document.get("schema")
 
 
-def likely_spec(settings: Settings, pipeline: str, ingest: Ingest) -> Spec | None:
-    """The keys that the next batch's schema will know, as far as that can be said without Spark's DDL parser."""
+def likely_schema(settings: Settings, pipeline: str, ingest: Ingest) -> JsonType:
+    """The next batch's schema in its JSON form, as far as that can be said without Spark's DDL parser; None where it is
+    to be inferred.
+    """
     schema = latest_schema(settings, pipeline)[1]
-    if schema is not None:
-        return spec_of(schema)
-    return dict.fromkeys(column_names(ingest.schema_ddl)) if ingest.schema_ddl else None
+    return schema_of(ingest.schema_ddl) if schema is None and ingest.schema_ddl else schema

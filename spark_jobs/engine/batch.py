@@ -35,6 +35,7 @@ from include.ledger.quarantine import Refusal, write_refusals
 from include.ledger.versions import FileVersion, PlannedBatch
 from include.probe.ahead import Ahead
 from include.probe.delimited import distinct_names
+from include.probe.plain_values import JsonType
 from include.probe.probe import FileReport
 from include.probe.records import Spec, spec_of
 from include.probe.spool import clear_spool
@@ -167,7 +168,7 @@ class BatchLoader:
         return self.pool.map(
             probe_tasks(
                 self.settings, self.ingest, planned.files, spec, spool,
-                thorough=thorough, refuse_unknown=self.ingest.refuses_unknown,
+                thorough=thorough, refuse_unknown=self.ingest.refuses_unknown, schema=_json(known) if known else None,
             )
         )  # fmt: skip
 
@@ -191,7 +192,9 @@ class BatchLoader:
         spool = spool_of(self.settings, self.pipeline.name, planned.batch)
         refuse = self.ingest.refuses_unknown
         return self.pool.map(
-            probe_tasks(self.settings, self.ingest, again, _spec(schema), spool, refuse_unknown=refuse)
+            probe_tasks(
+                self.settings, self.ingest, again, _spec(schema), spool, refuse_unknown=refuse, schema=_json(schema)
+            )
         )
 
     def _batch_file(self, file: FileVersion, report: FileReport) -> BatchFile:
@@ -296,7 +299,11 @@ class BatchLoader:
 
 
 def _spec(version: SchemaVersion) -> Spec | None:
-    return spec_of(json.loads(version.schema.json()))
+    return spec_of(_json(version))
+
+
+def _json(version: SchemaVersion) -> JsonType:
+    return json.loads(version.schema.json())
 
 
 def _report(planned: PlannedBatch, outcomes: Sequence[FileOutcome], seconds: float) -> None:

@@ -16,7 +16,8 @@ A JSON number in a TIMESTAMP column is seconds since 1970, as for Spark. Roundin
 these types are; so is zero for what is too small.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import reduce
 
@@ -41,6 +42,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from include.probe.plain_values import Look
+
 Test = Callable[[Column], Column]
 DATE = r"^\s*[+-]?\d{4,7}-\d{1,2}-\d{1,2}\s*$"
 DATED = r"^\s*[+-]?\d{4,7}-\d{1,2}-\d{1,2}(?:[ T]|$)"
@@ -48,6 +51,7 @@ MICROSECONDS = r"\.\d{0,6}0*(?:\D|$)"
 WITHOUT_ZONE = r"^\s*[+-]?[0-9-]+(?:[ T][0-9:.]*)?\s*$"
 ZONE = r":\d+(?:\.\d+)?\s*[^0-9:.\s].*$"
 THOUSANDS = r"^\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*$"
+ZONE_SHAPE = r"(?:Z|[+-]dd:dd)$"
 INTEGER = r"^[+-]?\d+$"
 TRUTH = "(?i)^(?:true|false)$"
 INFINITE = r"(?i)^\s*[+-]?inf(?:inity)?\s*$"
@@ -66,11 +70,13 @@ SURE_DIGITS = 15  # that a double tells apart, in a text with an exponent of two
 class Exactly:
     """How the values of one format are read, under the reader's options.
 
-    Where the user gives a format or a locale, Spark's reader goes by it, and it is strict.
+    Where the user gives a format or a locale, Spark's reader goes by it, and it is strict. `plain` are columns of which
+    the probe has seen that Spark's reader takes all values as they stand.
     """
 
     kind: str
     options: Mapping[str, str]
+    plain: Set[str] = frozenset()
 
     def asked(self, wanted: DataType) -> DataType:
         """What the reader is asked for, to make `wanted` of it."""
@@ -92,15 +98,19 @@ class Exactly:
 
     def asked_field(self, field: StructField) -> DataType:
         """`asked` for a column, or a field of a struct."""
-        return self.asked(field.dataType)
+        return field.dataType if field.name in self.plain else self.asked(field.dataType)
 
     def kept_field(self, value: Column, field: StructField) -> Column:
         """`kept` for a column, or a field of a struct."""
-        return self.kept(value, field.dataType)
+        return value if field.name in self.plain else self.kept(value, field.dataType)
 
     def lost_field(self, value: Column, field: StructField) -> Column | None:
         """`lost` for a column, or a field of a struct."""
-        return self.lost(value, field.dataType)
+        return None if field.name in self.plain else self.lost(value, field.dataType)
+
+    def doubts_field(self, field: StructField) -> bool:
+        """Whether something of a column's values may not be `kept`, or they have to be made of what was asked for."""
+        return field.name not in self.plain and self._has_doubt(field.dataType)
 
     def kept(self, value: Column, wanted: DataType) -> Column:
         """`wanted` made of a value of the type that was asked for; null where it is none."""
@@ -207,6 +217,21 @@ class Exactly:
             if option in self.options:
                 value = F.when(text == self.options[option], F.lit(float(number)).cast(wanted)).otherwise(value)
         return value
+
+
+def is_plain(wanted: DataType, looks: Sequence[Look | None]) -> bool:
+    """Whether Spark's CSV reader takes the values of columns that look like this as they stand."""
+    numbers = [look for look in looks if isinstance(look, int)]
+    shapes = [look for look in looks if isinstance(look, str)]
+    if isinstance(wanted, FloatType | DoubleType | DecimalType):
+        digits = wanted.scale if isinstance(wanted, DecimalType) else max(numbers, default=0)
+        return len(numbers) == len(looks) and max(numbers, default=0) <= digits
+    if isinstance(wanted, DateType):
+        return all(len(shape) <= len("dddd-dd-dd") for shape in shapes) and len(shapes) == len(looks)
+    if isinstance(wanted, TimestampType | TimestampNTZType):
+        zones = isinstance(wanted, TimestampType) or not any(re.search(ZONE_SHAPE, shape) for shape in shapes)
+        return zones and len(shapes) == len(looks)
+    return False
 
 
 def exists(items: Column, test: Test) -> Column:

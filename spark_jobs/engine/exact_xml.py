@@ -36,6 +36,10 @@ class ExactlyXml(Exactly):
         more = F.coalesce(F.size(value) > 1, F.lit(False))
         return more if lost is None else more | F.coalesce(lost, F.lit(False))
 
+    def doubts_field(self, field: StructField) -> bool:
+        """Where the element may be there twice, too."""
+        return self._may_repeat(field) or super().doubts_field(field)
+
     def one(self, value: Column, field: StructField) -> Column:
         """The first element."""
         return F.get(value, F.lit(0)) if self._may_repeat(field) else value

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  the name every Spark user knows
 from pyspark.sql.types import (
+    DataType,
     StringType,
     StructField,
     StructType,
@@ -27,7 +28,7 @@ from spark_jobs.engine.batch_files import (
     spark_names,
 )
 from spark_jobs.engine.csv_rows import read_rows
-from spark_jobs.engine.exact import Exactly
+from spark_jobs.engine.exact import Exactly, is_plain
 from spark_jobs.engine.exact_xml import exactly_xml
 from spark_jobs.engine.fitting import fit_columns
 from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, exact_names, quoted
@@ -228,13 +229,21 @@ def _read_csv(
     types = {field.name: field.dataType for field in schema}
     for options, same in by_options(ingest, files):
         parser = {**options, **permissive()}
-        exactly = Exactly("csv", parser)
         for (header, rescue), group in _by_header(same).items():
-            in_file_order = StructType([StructField(n, exactly.asked(types.get(n, StringType()))) for n in header])
+            exactly = Exactly("csv", parser, frozenset() if rescue else _plain_columns(header, types, group))
+            in_file_order = StructType(
+                [StructField(n, exactly.asked_field(StructField(n, types.get(n, StringType())))) for n in header]
+            )
             reader = spark.read.format("csv").options(**parser)
             records = _loaded(reader, in_file_order, group, fail_fast=fail_fast and not rescue)
             raw = None if rescue else _printed(header, options)
             yield shaped(rescued_csv(records, schema, header, parser, dirty=rescue), schema, exactly, raw)
+
+
+def _plain_columns(header: Sequence[str], types: Mapping[str, DataType], files: Sequence[BatchFile]) -> frozenset[str]:
+    """The columns whose values Spark's reader takes as they stand in each of the files."""
+    looks = {name: [file.report.looks.get(at) for file in files] for at, name in enumerate(header) if name in types}
+    return frozenset(name for name, seen in looks.items() if is_plain(types[name], seen))
 
 
 def _printed(header: Sequence[str], options: Mapping[str, str]) -> Column:
@@ -321,6 +330,5 @@ _READERS: Mapping[str, Callable[..., Iterable[DataFrame]]] = {
 def _loaded(reader: DataFrameReader, schema: StructType, files: Sequence[BatchFile], *, fail_fast: bool) -> DataFrame:
     """The records of text files with CORRUPT and FILE; no record is in CORRUPT where reading ends at one."""
     if fail_fast:
-        records = load_named(reader.option("mode", "FAILFAST").schema(schema), files)
-        return records.withColumn(CORRUPT, F.lit(None).cast("string"))
+        return load_named(reader.option("mode", "FAILFAST").schema(schema), files, whole=True)
     return load_named(reader.schema(with_corrupt(schema)), files)

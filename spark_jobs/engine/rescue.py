@@ -62,7 +62,7 @@ def rescued_csv(
     known = [name for name in header if name in schema.names]
     left = {name: F.col(quoted(name)) for name in header if name not in schema.names}
     if not dirty:
-        return records.withColumn(RESCUED, rescue_text(left))
+        return records.withColumn(RESCUED, rescue_text(left)) if left else records
     texts = ", ".join(f"{quoted(name)} string" for name in (*header, RAW))
     parser = {**options, "columnNameOfCorruptRecord": RAW}
     frame = records.withColumn(RAW, F.from_csv(F.col(CORRUPT), texts, parser))

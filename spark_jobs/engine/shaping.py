@@ -42,11 +42,13 @@ def shaped(
 
     `exactly` makes the values of what was asked for; where one is lost, the record is corrupt, with `raw` as its text.
     """
-    present = set(frame.columns)
+    present = frame.columns
     fields = [field for field in schema if field.name in present]
     if exactly is None:
         columns = [F.col(quoted(f.name)).cast(f.dataType).alias(f.name) for f in fields]
         return with_rescued(frame).select(*columns, CORRUPT, FILE, RESCUED)
+    if present == [*schema.names, CORRUPT, FILE, RESCUED] and not any(map(exactly.doubts_field, fields)):
+        return frame
     columns = [exactly.kept_field(F.col(quoted(f.name)), f).alias(f.name) for f in fields]
     lost = any_of([exactly.lost_field(F.col(quoted(f.name)), f) for f in fields])
     corrupt = F.col(CORRUPT)

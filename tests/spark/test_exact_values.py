@@ -1,13 +1,23 @@
 """A value is loaded as it stands in the file, or is rescued with its digits; never rounded, cut, or made up."""
 
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from include.probe.plain_values import exact_columns
+from include.probe.probe import probe
+from include.probe.report import ProbeTask
+from include.probe.streams import Planned
 from include.probe.values import json_misfit, text_misfit
+from spark_jobs.engine.batch_files import BatchFile
+from spark_jobs.engine.frames import CORRUPT, FILE
+from spark_jobs.engine.readers import read_files
 from tests.spark.conftest import Landing
 
 TYPES = {
@@ -112,6 +122,42 @@ def test_csv_values(landing: Landing) -> None:
     landing.drop("a.csv", csv_of(cases))
     landing.run()
     assert wrong(landing, cases) == {}
+
+
+PLAIN = {
+    "d": ["1.5", ".5", "5.", "-0.0", "+1", "007.250", "9" * 32, ".", "-", "1.2.3"],
+    "f": ["16777217", "0.1", "-" + "9" * 31, "1..2"],
+    "m": ["1.05", "999.99", "1000", "-0.10", "00012.5", "."],
+    "big": ["12345678901234567890.1", "0.0000000001", "9" * 29],
+    "day": ["2024-05-01", "2024-02-30", "0000-01-01"],
+    "t": ["2024-05-01", "2024-05-01 12:00:00", "2024-05-01T25:00:00Z", "2024-05-01T12:00:00.123456+02:00"],
+    "n": ["2024-05-01T12:00:00", "2024-05-01", "2024-13-01T12:00:00.5"],
+}
+
+
+def test_plain_csv_values_are_the_same_read_by_spark_alone(landing: Landing, tmp_path: Path) -> None:
+    """What the probe calls plain is not read as text first: same values, same misfits."""
+    landing.configure({**DECLARED, "cloudFiles.format": "csv", "header": True}, schema=SCHEMA)
+    ingest, schema = landing.pipeline.ingestion(), landing._spark.createDataFrame([], SCHEMA).schema
+    files: list[BatchFile] = []
+    exact = exact_columns(json.loads(schema.json()))
+    for name, texts in PLAIN.items():
+        for kind in {re.sub("[0-9]", "d", text) if name in ["day", "t", "n"] else "" for text in texts}:
+            path = tmp_path / f"{len(files)}.csv"
+            kept = [text for text in texts if not kind or re.sub("[0-9]", "d", text) == kind]
+            path.write_text(f"id,{name}\n" + "".join(f"{number},{text}\n" for number, text in enumerate([*kept, ""])))
+            planned = Planned(str(path), path.stat().st_size, path.stat().st_mtime_ns // 1000)
+            report = probe(ProbeTask(path.name, planned, "csv", None, {"header": "true"}, exact=exact))
+            assert 1 in report.looks, (name, kind)
+            files.append(BatchFile(path.name, 1, planned, report))
+
+    def rows(given: list[BatchFile]) -> list[Any]:
+        frame = read_files(landing._spark, ingest, schema, given)
+        texts = [frame[name].cast("string") for name in ("id", *TYPES)]  # Python has no year 0
+        return frame.select(*texts, frame[CORRUPT].isNotNull(), FILE).sort(FILE, "id").collect()
+
+    unseen = [replace(file, report=replace(file.report, looks={})) for file in files]
+    assert rows(files) == rows(unseen)
 
 
 def test_json_values(landing: Landing) -> None:

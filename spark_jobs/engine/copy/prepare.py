@@ -21,7 +21,8 @@ from include.copy_into.errors import LoadRefused
 from include.copy_into.statement import CopyInto
 from include.ledger.attempts import Attempt, AttemptStore
 from include.ledger.versions import PlannedBatch
-from include.probe.records import Spec, spec_of
+from include.probe.plain_values import JsonType
+from include.probe.records import spec_of
 from include.probe.tasks import planned_file, probe_tasks
 from include.probe.workers import ProbePool
 from spark_jobs.engine.batch_files import BatchFile, spark_names
@@ -70,7 +71,10 @@ class Preparation:
     def look(self, planned: PlannedBatch, *, thorough: bool = False) -> Work:
         """The files as a probe finds them: readable ones, and those left out with the reason."""
         ingest = self.statement.ingest
-        tasks = probe_tasks(self.settings, ingest, planned.files, self._spec(), self.spool, thorough=thorough)
+        known = self._known()
+        tasks = probe_tasks(
+            self.settings, ingest, planned.files, spec_of(known), self.spool, thorough=thorough, schema=known
+        )
         reports = self.pool.map(tasks)
         files = [
             BatchFile(file.path, file.version, planned_file(self.settings, file), report)
@@ -202,10 +206,11 @@ class Preparation:
 
     # ---- what the probe is asked, and what it found
 
-    def _spec(self) -> Spec | None:
+    def _known(self) -> JsonType:
+        """The schema of the records in its JSON form, None where that is not known yet."""
         if self.target is None or self.statement.select is not None:
             return None
-        return spec_of(json.loads(own_columns(self.target).json()))
+        return json.loads(own_columns(self.target).json())
 
     def _headers(self, files: Sequence[BatchFile]) -> list[tuple[str, str]]:
         if self.statement.ingest.options.format != "csv":
