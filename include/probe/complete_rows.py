@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-NEWLINE, OPEN, CLOSE, QUOTE, COLON, SPACE, TAB = b'\n{}": \t'
+NEWLINE, OPEN, CLOSE, QUOTE, COLON, SPACE = b'\n{}": '
 ESCAPED_NUL = b"\\u0000"
 
 
@@ -63,6 +63,6 @@ def keys_in_text(block: bytes) -> int:
     data = np.frombuffer(block, np.uint8)
     colons = data[1:] == COLON
     before = data[:-1]
-    if np.any(colons & ((before == SPACE) | (before == TAB))):
+    if np.any(colons & (before <= SPACE)):
         return -1
     return int(np.count_nonzero(colons & (before == QUOTE)))
