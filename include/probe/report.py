@@ -20,9 +20,8 @@ class ProbeTask:
     `thorough` asks for every byte to be read whatever that costs, because Spark has failed on the batch. With
     `refuse_unknown` a JSON record that has a key which the schema lacks is a bad one. `columns` (types by name) asks
     for the records of JSON and CSV files with a value of another type, or the types that other files say they have: a
-    plan's question, a load asks Spark. `as_rows`
-    asks for a clean copy of a CSV file that needs no reader of its own for its header (see csv_rows.py). `exact` holds
-    the CSV columns of which the `looks` are asked for.
+    plan's question, a load asks Spark. `as_rows` asks for a clean copy of a CSV file that needs no reader of its own
+    for its header (see csv_rows.py). `exact` holds the CSV columns of which the `looks` are asked for.
     """
 
     path: str
