@@ -21,7 +21,7 @@ def broken(pipelines: Path) -> Path:
     (pipelines / "typo.yaml").write_text("name: typo\ningest: {source: x, tabel: bronze.x}\n")
     (pipelines / "torn.yaml").write_text("name: torn\ningest: [\n")
     (pipelines / "later.yaml").write_text(
-        "name: later\ningest: {source: x, table: bronze.x, options: {cloudFiles.format: json, allowComments: true}}\n"
+        "name: later\ningest: {source: x, table: bronze.x, options: {cloudFiles.format: text, rescuedDataColumn: r}}\n"
     )
     return pipelines
 
