@@ -1,7 +1,8 @@
 """The probe of files that are not lines: JSON documents, XML, and files that are one record."""
 
+import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from xml.parsers import expat
 
 import msgspec
@@ -16,6 +17,7 @@ MAX_DOCUMENT = 1 << 30  # bytes of one JSON document, which is decoded in memory
 MAX_BINARY = (1 << 31) - 1  # bytes: Spark's own limit of `content`
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 PATTERN = re.compile(r"[{}\[\]*?\\:]")
+_XML_DECLARATION = re.compile(r"^\s*<\?xml\b[^>]*\?>")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 
 
@@ -84,10 +86,24 @@ def probe_whole_text(task: ProbeTask) -> FileReport:
     spool = ""
     if task.spool and not is_plain(task.planned):
         spool = write_spool(task.spool, ".txt", blocks(task.planned))
-    else:
-        for _ in blocks(task.planned):  # to the end: a truncated archive must be seen here, not by Spark
-            pass
+    for _ in _utf8(blocks(task.planned)):  # to the end: a truncated archive must be seen here, not by Spark
+        pass
     return FileReport(task.path, "ok", "", 1 if task.planned.size else 0, spool=spool)
+
+
+def _utf8(source: Iterable[bytes]) -> Iterator[str]:
+    """The blocks as text.
+
+    Raises:
+        BrokenFileError: they are none in UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for block in source:
+            yield decoder.decode(block)
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise BrokenFileError(f"not text in UTF-8: {error.reason}") from None
 
 
 def probe_binary(task: ProbeTask) -> FileReport:
@@ -103,31 +119,53 @@ def probe_xml(task: ProbeTask) -> FileReport:
     """A well-formed XML document; each element named `rowTag` is a record.
 
     Spark's inference of XML takes a path for a pattern, however it is escaped, and fails at a colon: a file with such a
-    name is copied, as is one that Spark cannot decompress.
+    name is copied, as is one that Spark cannot decompress, and one that is not in UTF-8: Spark does not look at what it
+    says of itself.
     """
     elements = _XmlRows(task.options["rowTag"])
     try:
         for block in blocks(task.planned):
+            if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not elements.rows:
+                elements.encoding = "utf-16"
             elements.parser.Parse(block, False)
         elements.parser.Parse(b"", True)
     except expat.ExpatError as error:
         reason = f"not well-formed XML: line {error.lineno}, column {error.offset}: {expat.ErrorString(error.code)}"
         raise BrokenFileError(reason) from None
-    copied = PATTERN.search(task.planned.uri.partition("://")[2] or task.planned.uri) or not is_plain(task.planned)
-    spool = write_spool(task.spool, ".xml", blocks(task.planned)) if copied and task.spool else ""
+    path = task.planned.uri.partition("://")[2] or task.planned.uri
+    if elements.encoding.lower() not in ("utf-8", "us-ascii"):
+        copy: Iterable[bytes] = _xml_as_utf8(task.planned, elements.encoding)
+    elif PATTERN.search(path) or not is_plain(task.planned):
+        copy = blocks(task.planned)
+    else:
+        copy = ()
+    spool = write_spool(task.spool, ".xml", copy) if copy and task.spool else ""
     return FileReport(task.path, "ok", "", elements.rows, spool=spool)
 
 
+def _xml_as_utf8(planned: Planned, encoding: str) -> Iterator[bytes]:
+    first = True
+    for text in text_blocks(planned, encoding):
+        yield (_XML_DECLARATION.sub("", text) if first else text).encode("utf-8", "replace")
+        first = False
+
+
 class _XmlRows:
-    """Counts the elements that are records; one within another belongs to it."""
+    """Counts the elements that are records; one within another belongs to it. `encoding` is what the file says of
+    itself.
+    """
 
     def __init__(self, tag: str) -> None:
-        self.rows = 0
+        self.rows, self.encoding = 0, "utf-8"
         self._tag, self._inside, self._depth = tag, 0, 0
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
+        self.parser.XmlDeclHandler = self._declaration
         self.parser.EntityDeclHandler = self._refuse_entity
+
+    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        self.encoding = encoding or self.encoding
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
         self._depth += 1

@@ -2,22 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Literal
+
+import msgspec
 
 from include.config.ddl import JsonType, schema_of
 from include.config.hints import parse_hints
 from include.config.pipeline import Ingest, Pipeline
 from include.config.settings import Settings
 from include.ledger.versions import FileVersion
-from include.probe.delimited import distinct_names
+from include.probe.delimited import Dialect, Grammar, distinct_names
 from include.probe.file_types import new_fields, other_types, type_widens
+from include.probe.lenient import strict_json
 from include.probe.probe import FileReport
 from include.probe.records import BadRecord, Spec, spec_of
 from include.probe.tasks import latest_schema, probe_tasks
-from include.probe.values import columns_of, judged
+from include.probe.values import columns_of, json_misfit, judged, text_misfit, widest
 from include.probe.workers import ProbePool
 
 DriftOutcome = Literal["added", "widened", "rescued", "quarantined", "stops"]
+WIDENING = "addNewColumnsWithTypeWidening"
+_exact = msgspec.json.Decoder(float_hook=Decimal)
 TYPED = ("parquet", "orc", "avro")  # files that say their columns' types
 
 
@@ -40,13 +46,14 @@ class Drift:
 class PlannedError:
     """A record, or a whole file where `record` is None, that the load will not load as it is, and why.
 
-    `outcome` is what it will do: refuse it (`quarantined`), or keep in the rescue column what does not fit (`rescued`).
+    `outcome` is what it will do: refuse it (`quarantined`), keep in the rescue column what does not fit (`rescued`), or
+    give the columns wider types that hold all of it (`widened`).
     """
 
     path: str
     record: int | None
     reason: str
-    outcome: Literal["quarantined", "rescued"] = "quarantined"
+    outcome: Literal["quarantined", "rescued", "widened"] = "quarantined"
 
 
 @dataclass(frozen=True)
@@ -118,17 +125,28 @@ def _errors(report: FileReport, ingest: Ingest, schema: JsonType) -> list[Planne
             if not _widens(ingest, seen, known)
         ]
     refused = [PlannedError(report.path, bad.record, bad.reason) for bad in report.bad]
-    return [*refused, *(_of_misfit(report.path, bad, ingest) for bad in report.misfits)]
+    return [*refused, *(_of_misfit(report, bad, ingest, schema) for bad in report.misfits)]
 
 
-def _of_misfit(path: str, bad: BadRecord, ingest: Ingest) -> PlannedError:
+def _of_misfit(report: FileReport, bad: BadRecord, ingest: Ingest, schema: JsonType) -> PlannedError:
+    if ingest.options.schema_evolution_mode == WIDENING and _fits_wider(report, bad, ingest, schema):
+        return PlannedError(report.path, bad.record, bad.reason, "widened")
     # Of a ragged record nobody knows which value belongs where, so none is rescued.
     kept = ingest.rescued_column is not None and not bad.reason.startswith("has ")
-    return PlannedError(path, bad.record, bad.reason, "rescued" if kept else "quarantined")
+    return PlannedError(report.path, bad.record, bad.reason, "rescued" if kept else "quarantined")
+
+
+def _fits_wider(report: FileReport, bad: BadRecord, ingest: Ingest, schema: JsonType) -> bool:
+    reader = ingest.options.reader
+    columns = columns_of(judged(widest(schema), reader))
+    if ingest.options.format == "json":
+        return not json_misfit(_exact.decode(strict_json(bad.raw, reader)), columns)
+    fields = Grammar(Dialect.of(reader)).fields(bad.raw.decode("utf-8", "surrogateescape"))
+    return not text_misfit(fields, distinct_names(report.shape), columns, reader.get("nullValue", ""))
 
 
 def _widens(ingest: Ingest, seen: str, known: str) -> bool:
-    return ingest.options.schema_evolution_mode == "addNewColumnsWithTypeWidening" and type_widens(known, seen)
+    return ingest.options.schema_evolution_mode == WIDENING and type_widens(known, seen)
 
 
 def outcome_of(ingest: Ingest, spec: Spec, column: str) -> DriftOutcome:

@@ -30,6 +30,7 @@ from include.probe.streams import (
 from include.probe.values import json_misfit
 
 _exact = msgspec.json.Decoder(float_hook=Decimal)  # every digit
+NO_TEXT = "holds bytes that are not text in UTF-8"
 MAX_MISFITS = 10_000  # that a plan names of one file
 __all__ = ["FileReport", "ProbeTask", "Verdict", "probe"]
 
@@ -138,16 +139,47 @@ def _other_lines(source: Iterable[bytes], refused: Collection[int]) -> Iterator[
 def _probe_text(task: ProbeTask) -> FileReport:
     if task.options.get("wholetext") == "true":
         return probe_whole_text(task)
-    if separator := task.options.get("lineSep"):
-        count = sum(1 for _ in records_of(_as_utf8(task), separator.encode()))
-        return FileReport(task.path, "ok", "", count, spool=_plain_copy(task, ".txt"))
+    bad: list[BadRecord] = []
     count = 0
+    for lines in _text_lines(task):
+        if not all(map(bytes.isascii, lines)):
+            bad += [BadRecord(count + at, NO_TEXT, line) for at, line in enumerate(lines, 1) if not is_utf8(line)]
+        count += len(lines)
+    if bad and task.spool:
+        ending, refused = task.options.get("lineSep", "\n").encode(), {record.record for record in bad}
+        good = (line + ending for line in _numbered_out(_text_lines(task), refused))
+        return FileReport(task.path, "ok", "", count, tuple(bad), spool=write_spool(task.spool, ".txt", good))
+    return FileReport(task.path, "ok", "", count, tuple(bad), spool=_plain_copy(task, ".txt"))
+
+
+def _text_lines(task: ProbeTask) -> Iterator[list[bytes]]:
+    """The records of a text file, some at a time.
+
+    Raises:
+        BrokenFileError: one of them is too long.
+    """
+    if separator := task.options.get("lineSep"):
+        yield from ([record] for record in records_of(_as_utf8(task), separator.encode()))
+        return
     for block in whole_lines(_as_utf8(task)):
         lines = block.splitlines()
         if len(block) > MAX_RECORD and max(map(len, lines)) > MAX_RECORD:
             raise BrokenFileError(f"a line of more than {MAX_RECORD >> 20} MB")
-        count += len(lines)
-    return FileReport(task.path, "ok", "", count, spool=_plain_copy(task, ".txt"))
+        yield lines
+
+
+def _numbered_out(parts: Iterable[list[bytes]], refused: Collection[int]) -> Iterator[bytes]:
+    lines = (line for part in parts for line in part)
+    return (line for number, line in enumerate(lines, 1) if number not in refused)
+
+
+def is_utf8(text: bytes) -> bool:
+    """True for bytes that are text."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_utf8(task: ProbeTask) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ NANOSECONDS = re.compile(r"\.\d{6}\d*[1-9]")
 WITHOUT_ZONE = re.compile(r"\s*[+-]?[0-9-]+(?:[ T][0-9:.]*)?\s*")
 THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*")
 DECIMAL = re.compile(r"decimal\((\d+), ?(-?\d+)\)")
+TYPES_BELOW = ("type", "fields", "elementType", "keyType", "valueType")
 SHOWN = 80  # characters of a value in a reason
 SPECIAL = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 MAX_FLOAT = 3.4028235677973366e38  # what is not less is infinite as a float
@@ -49,6 +50,16 @@ def judged(kind: JsonType, options: Mapping[str, str]) -> JsonType:
         return "string"  # NaN is a number then, and a text in what is judged
     localized = options.get("locale", "en-US") != "en-US"
     return "string" if localized and isinstance(kind, str) and DECIMAL.fullmatch(kind) else kind
+
+
+def widest(kind: JsonType) -> JsonType:
+    """The type with the widest ones that Delta's type widening makes of integers and decimals."""
+    if isinstance(kind, Mapping):
+        return {key: widest(value) if key in TYPES_BELOW else value for key, value in kind.items()}
+    if isinstance(kind, list):
+        return [{**field, "type": widest(field["type"])} for field in kind]
+    digits = DECIMAL.fullmatch(kind)
+    return f"decimal(38,{digits[2]})" if digits else "long" if kind in BITS else kind
 
 
 def json_misfit(record: Mapping[str, Any], columns: Mapping[str, JsonType]) -> str:

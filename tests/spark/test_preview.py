@@ -102,3 +102,18 @@ def test_plan_names_other_types_of_files_that_say_theirs(landing: Landing, mode:
     landing.run()
     account = landing.files()["b.parquet"]
     assert (account["rows_rescued"], account["rows_quarantined"]) == ((0, 1) if mode == "none" else (1, 0))
+
+
+@pytest.mark.parametrize("file_format", ["json", "csv"])
+def test_plan_says_which_values_widen_a_column(landing: Landing, file_format: str) -> None:
+    header = {"header": True} if file_format == "csv" else {}
+    mode = {"cloudFiles.schemaEvolutionMode": "addNewColumnsWithTypeWidening", "cloudFiles.schemaHints": "n int"}
+    landing.configure({"cloudFiles.format": file_format, **mode, **header})
+    texts = {"json": '{"n": %s}\n' * 3, "csv": "n\n%s\n%s\n%s\n"}
+    landing.drop("a", texts[file_format] % (1, 2, 3))
+    landing.run()
+    landing.drop("b", texts[file_format] % (4, 3_000_000_000, "1.5"))
+    before = [error.outcome for error in look(landing).errors]
+    landing.run()
+    assert before == ["widened", "rescued"]
+    assert [row["n"] for row in landing.rows("n")] == [1, 2, 3, 3_000_000_000, 4, None]
