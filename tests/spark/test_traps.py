@@ -337,3 +337,22 @@ def test_variants_of_parquet_are_loaded_and_a_damaged_one_is_named(landing: Land
     accounts = landing.files()
     assert (accounts["good.parquet"]["rows_loaded"], accounts["bad.parquet"]["status"]) == (3, "quarantined")
     assert "VARIANT" in accounts["bad.parquet"]["error"]
+
+
+def test_text_that_is_no_utf_8_is_named_line_by_line(landing: Landing) -> None:
+    landing.configure({"cloudFiles.format": "text"})
+    landing.drop("a.txt", b"ok\nb\xe9d\n\xc3\xa9\n")
+    landing.run()
+    assert landing.values("value") == ["ok", "é"]
+    assert [(bad["record"], bad["reason"]) for bad in landing.quarantine()] == [
+        (2, "holds bytes that are not text in UTF-8")
+    ]
+
+
+def test_xml_is_read_in_the_encoding_that_it_declares(landing: Landing) -> None:
+    landing.configure({"cloudFiles.format": "xml", "rowTag": "row"})
+    for encoding in ("UTF-8", "ISO-8859-1", "UTF-16"):
+        text = f'<?xml version="1.0" encoding="{encoding}"?><rows><row><s>é</s></row></rows>'
+        landing.drop(f"{encoding}.xml", text.encode(encoding))
+    landing.run()
+    assert landing.values("s") == ["é"] * 3
