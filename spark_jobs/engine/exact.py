@@ -43,6 +43,7 @@ from pyspark.sql.types import (
 )
 
 from include.probe.plain_values import Look
+from spark_jobs.engine.frames import any_true
 
 Test = Callable[[Column], Column]
 DATE = r"^\s*[+-]?\d{4,7}-\d{1,2}-\d{1,2}\s*$"
@@ -253,7 +254,7 @@ def _through(test: Test, step: Test) -> Test:
 def any_of(parts: list[Column | None]) -> Column | None:
     """True where one of the parts is; None where there are none."""
     there = [part for part in parts if part is not None]
-    return reduce(Column.__or__, there) if there else None
+    return any_true(there) if there else None
 
 
 def of_text(text: Column, wanted: DataType) -> Column:

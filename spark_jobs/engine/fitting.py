@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812
@@ -20,7 +19,7 @@ from pyspark.sql.types import (
 )
 
 from include.probe.file_types import DIGITS, WIDENS
-from spark_jobs.engine.frames import quoted
+from spark_jobs.engine.frames import any_true, quoted
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def _struct(value: Column, seen: StructType, known: StructType) -> Fit:
     whole = F.when(value.isNotNull(), F.struct(*kept))
     if not left:
         return Fit(whole)
-    some = reduce(Column.__or__, (part.isNotNull() for part in left.values()))
+    some = any_true([part.isNotNull() for part in left.values()])
     return Fit(whole, F.when(some, F.struct(*(part.alias(name) for name, part in left.items()))))
 
 

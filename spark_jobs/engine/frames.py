@@ -1,12 +1,15 @@
 """The columns that every frame of records has beside those of the schema, and how names are taken."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 CORRUPT = "__sluice_corrupt"  # the raw text of a record that does not fit, else null
 FILE = "__sluice_file"  # the file as Spark names it
+LONG = 50  # conditions that are one chain of ORs
 RESCUED = "__sluice_rescued"  # what of the record is not in its columns, as JSON; null where all is
 
 
@@ -30,3 +33,11 @@ def sql_literal(text: str) -> str:
     """A text as a literal of Spark's SQL."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def any_true(parts: Sequence[Column]) -> Column:
+    """True where one of the parts is, which are not null. Spark's parser and optimizer descend into a long chain of ORs
+    step by step, until the stack ends: at about a thousand.
+    """
+    chains = [reduce(Column.__or__, parts[start : start + LONG]) for start in range(0, len(parts), LONG)]
+    return chains[0] if len(chains) == 1 else F.greatest(*chains)

@@ -5,7 +5,6 @@ something does not fit come here. Columnar formats know from their schema what d
 """
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -13,7 +12,7 @@ from pyspark.sql.pandas.functions import arrow_udf
 from pyspark.sql.types import StringType, StructField, StructType
 
 from spark_jobs.engine.exact import Exactly
-from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, quoted
+from spark_jobs.engine.frames import CORRUPT, FILE, RESCUED, any_true, quoted
 from spark_jobs.engine.leftover import FILE_PATH, rescued_texts
 from spark_jobs.engine.verbatim import places_of, verbatim_texts
 
@@ -85,4 +84,4 @@ def rescue_text(left: Mapping[str, Column]) -> Column:
     while path in left:
         path += "_"
     text = F.to_json(F.struct(*values, F.col(FILE).alias(path)))
-    return F.when(reduce(Column.__or__, (value.isNotNull() for value in left.values())), text)
+    return F.when(any_true([value.isNotNull() for value in left.values()]), text)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from include.probe.plain_values import exact_columns
 from include.probe.probe import probe
@@ -16,7 +18,7 @@ from include.probe.report import ProbeTask
 from include.probe.streams import Planned
 from include.probe.values import json_misfit, text_misfit
 from spark_jobs.engine.batch_files import BatchFile
-from spark_jobs.engine.frames import CORRUPT, FILE
+from spark_jobs.engine.frames import CORRUPT, FILE, any_true
 from spark_jobs.engine.readers import read_files
 from tests.spark.conftest import Landing
 
@@ -257,3 +259,9 @@ def test_types_inferred_from_xml_hold_its_values(landing: Landing) -> None:
     landing.drop("a.xml", "<rows><r><a>12:00</a><o><b>12F</b></o></r><r><a>13:00</a><o><b>1</b></o></r></rows>")
     landing.run()
     assert [(row["a"], row["o"]) for row in landing.rows("a", "o")] == [("12:00", {"b": "12F"}), ("13:00", {"b": "1"})]
+
+
+def test_a_condition_on_thousands_of_columns_can_be_asked(spark: SparkSession) -> None:
+    parts = [F.col("id") == number for number in range(3000)]
+    found = spark.range(2999, 3001).select(any_true(parts)).collect()
+    assert [row[0] for row in found] == [True, False]

@@ -30,6 +30,7 @@ from pyspark.sql.types import (
 
 from spark_jobs.engine.copy.matching import find, same_name
 from spark_jobs.engine.exact import DATED, of_text
+from spark_jobs.engine.frames import any_true
 
 COMPLEX = (StructType, ArrayType, MapType)
 # What a cast can make of what, beside texts.
@@ -101,7 +102,7 @@ def one_of(values: Sequence[tuple[Column, Cast]], wanted: DataType) -> Cast:
 
 def any_of(misfits: Sequence[Column]) -> Column | None:
     """True where one of them is; None where there are none."""
-    return F.coalesce(reduce(Column.__or__, misfits), F.lit(False)) if misfits else None
+    return F.coalesce(any_true(misfits), F.lit(False)) if misfits else None
 
 
 def _castable(found: DataType, wanted: DataType) -> bool:
