@@ -85,6 +85,8 @@ def test_merged_table_equals_the_batch_query_whatever_the_slicing_lateness_and_r
         untimed = sum(row["at"] is None for row in rows[begin : begin + size])
         assert (figures.rows.loaded, figures.rows.late) == (size - untimed, untimed)
     assert_equals_batch_query(lake, rows, kind)
+    engines = [commit.get("engineInfo", "").partition("/")[0] for commit in reversed(lake.table().history())]
+    assert engines == ["Apache-Spark", "Sluice", "Apache-Spark", "Sluice"]
     assert len(lake.rows("k", table=f"{lake.home}/state/p/late")) == sum(row["at"] is None for row in rows)
 
 

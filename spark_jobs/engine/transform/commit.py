@@ -13,7 +13,8 @@ from include.config.pipeline import Pipeline
 from include.config.settings import Settings, spark_uri
 from include.ledger.tables import open_table
 from include.ledger.target import app_id, committed_batch
-from include.transform.local_merge import Identity, LocalMerge
+from include.transform.local_merge import LocalMerge
+from include.transform.near_rows import Identity, Near
 from include.transform.outcomes import BatchFigures, Note
 from include.transform.ranges import PlannedRange
 
@@ -49,25 +50,28 @@ class Target:
         return open_table(self.settings.table_root(self.name)) is not None
 
     def merged_locally(self, keys: Collection[str]) -> LocalMerge | None:
-        """The table for merges by delta-rs; None where they are Delta-Spark's work."""
+        """The table for merges without Spark; None where they are Delta-Spark's work."""
         return LocalMerge.open(self.settings.table_root(self.name), keys)
 
     def merge_locally(
         self,
         into: LocalMerge,
+        near: Near,
         rows: pa.Table,
         identity: Identity,
         planned: PlannedRange,
         figures: BatchFigures,
         gone: str = "",
     ) -> None:
-        """Commit rows by delta-rs; see LocalMerge.commit.
+        """Commit rows without Spark; see LocalMerge.commit.
 
         Raises:
             TableLocked: another process committed to the table meanwhile.
-            NotMerged: delta-rs could not.
+            NotMerged: that could not be done.
         """
-        into.commit(rows, identity, self.note(planned, figures), (app_id(self.pipeline.name), planned.batch), gone)
+        into.commit(
+            near, rows, identity, self.note(planned, figures), (app_id(self.pipeline.name), planned.batch), gone
+        )
 
     def note(self, planned: PlannedRange, figures: BatchFigures) -> str:
         """The text that the commit carries."""

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from include.transform.local_merge import Span, Spans
+from include.transform.near_rows import Span, Spans
 from spark_jobs.engine.transform.states import END, ROWS, START
 
 MOST_PARTS = 100

@@ -1,8 +1,11 @@
 """The window table: how window rows of a micro-batch enter it. Each way is one commit with the batch's number."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -12,7 +15,8 @@ from include.algebra.measures import quoted
 from include.config.errors import ConfigError
 from include.config.windows import Window
 from include.ledger.state_files import read_document, write_document
-from include.transform.local_merge import Identity, LocalMerge, NotMerged, Spans
+from include.transform.local_merge import LocalMerge
+from include.transform.near_rows import NOBODY, Identity, Near, NotMerged, Spans, fitted
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
 from spark_jobs.engine.transform.commit import Target
@@ -22,7 +26,9 @@ from spark_jobs.engine.transform.states import END, OLD, ROWS, START, States, in
 log = logging.getLogger(__name__)
 
 GONE = "__sluice_gone"
-ROWS_PER_FILE = 250_000
+# Of the first files: small ones, as a merge writes the files anew that it meets; but not one for each hour of years.
+ROWS_PER_FILE = 50_000
+MOST_FILES = 200
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class WindowTable:
     states: States
     planned: PlannedRange
     local: LocalMerge | None = None  # where the rows to be merged are few enough for the driver
+    found: pa.Table | None = None  # those rows, then
 
     def refuse_other_definition(self, window: Window) -> None:
         """Stop where the table was made by another window step: its states mean something else.
@@ -55,18 +62,17 @@ class WindowTable:
 
     def append(self, partial: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """The first window rows, in the order of time so that files can be passed over; or none at all."""
-        files = facts.states // ROWS_PER_FILE + 1
+        files = min(facts.states // ROWS_PER_FILE + 1, MOST_FILES)
         ordered = partial.repartitionByRange(files, START) if files > 1 else partial.coalesce(1)
         rows = ordered.sortWithinPartitions(START).select(*map(quoted, self.states.columns))
         self.target.append(rows, self.planned, figures)
 
     def merge(self, partial: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """Window rows of the same window and keys become one, by the algebra of their measures."""
-        spans = facts.spans()
-        standing = None if self.local is None else self._standing(self.local, spans)
-        if self.local is not None and standing is not None:
-            rows = self.states.merged(partial, standing)
-            if self._commit(self.local, rows, spans, figures):
+        local, found = self.local, self.found
+        if local is not None and found is not None:
+            near = self._near(local, facts.spans())
+            if near is not None and self._commit(local, near, lambda: self._merged(near, found), figures):
                 return
         same = f"t.{START} = s.{START}{same_keys(self.states.keys)} AND {facts.starts('t')}"
         builder = (
@@ -81,10 +87,10 @@ class WindowTable:
     def merge_sessions(self, partial: DataFrame, facts: Facts, figures: BatchFigures) -> None:
         """Sessions that touch become one; those that it absorbed go."""
         spans = facts.touching_spans()
-        local = None if self.local is None else self._standing(self.local, spans)
-        t = (self._table().toDF().where(facts.touching("t")) if local is None else local).alias("t")
-        near = F.expr(f"t.{START} <= s.{END} AND t.{END} >= s.{START}{same_keys(self.states.keys)}")
-        touched = t.join(partial.select(START, END, *map(quoted, self.states.keys)).alias("s"), near, "left_semi")
+        near = None if self.local is None else self._near(self.local, spans)
+        t = (self._table().toDF().where(facts.touching("t")) if near is None else self._alike(near, spans)).alias("t")
+        touching = F.expr(f"t.{START} <= s.{END} AND t.{END} >= s.{START}{same_keys(self.states.keys)}")
+        touched = t.join(partial.select(START, END, *map(quoted, self.states.keys)).alias("s"), touching, "left_semi")
         standing = touched.withColumns({ROWS: F.lit(0).cast("bigint"), OLD: F.col(START)})
         fresh = partial.withColumn(OLD, F.lit(None).cast("timestamp"))
         with persisted(self.states.joined_sessions(standing.unionByName(fresh))) as joined:
@@ -92,7 +98,7 @@ class WindowTable:
             absorbed = joined.withColumn(OLD, F.explode(OLD)).where(F.col(OLD) != F.col(START))
             gone = absorbed.withColumns({START: F.col(OLD), GONE: F.lit(True)}).drop(OLD, ROWS)
             rows = kept.unionByName(gone)
-            if self.local is None or local is None or not self._commit(self.local, rows, spans, figures, GONE):
+            if self.local is None or near is None or not self._commit(self.local, near, rows.toArrow, figures, GONE):
                 self._put(rows, facts.touching("t"), figures)
 
     def replace(self, now: DataFrame, affected: DataFrame, facts: Facts, figures: BatchFigures) -> None:
@@ -131,25 +137,66 @@ class WindowTable:
             with self.target.as_transaction(self.planned, figures):
                 builder.execute()
 
-    def _standing(self, local: LocalMerge, spans: Spans) -> DataFrame | None:
-        """The rows of the files that may hold windows of these times; None where they are too many bytes."""
-        files = local.files(spans)
-        if files is None:
-            return None
-        schema = StructType.fromJson(local.schema)
-        if not files:
-            return self.target.spark.createDataFrame([], schema)
-        return self.target.spark.read.schema(schema).parquet(*files)
-
-    def _commit(self, local: LocalMerge, rows: DataFrame, spans: Spans, figures: BatchFigures, gone: str = "") -> bool:
-        """Merge by delta-rs; False where it could not, and nothing was committed."""
-        identity = Identity((START,), self.states.keys, spans)
+    def _near(self, local: LocalMerge, spans: Spans) -> Near | None:
+        """The rows of the files that may hold windows of these times; None where that is left to Delta-Spark."""
         try:
-            self.target.merge_locally(local, rows.toArrow(), identity, self.planned, figures, gone)
+            return local.near(spans)
         except NotMerged as error:
-            log.warning("batch %d is merged by Delta-Spark, as delta-rs could not: %s", self.planned.batch, error)
+            self._say(error)
+            return None
+
+    def _alike(self, near: Near, spans: Spans) -> DataFrame:
+        """Those of the near rows that are of these times and whose keys are among those of the micro-batch."""
+        keys, rows = self.states.keys, near.rows
+        alike = np.zeros(rows.num_rows, dtype=bool)
+        alike[spans.of(rows)] = True
+        if keys and self.found is not None:
+            fresh = fitted(self.found, pa.schema([rows.schema.field(key) for key in keys]))
+            alike &= near.places(fresh, keys) != NOBODY
+        return self._frame(rows.filter(pa.array(alike)), self._kinds)
+
+    def _merged(self, near: Near, found: pa.Table) -> pa.Table:
+        """The micro-batch's window rows, each as one with the standing row of its window and keys, if there is one.
+
+        Raises:
+            NotMerged: a value does not fit the table's column.
+        """
+        fresh = fitted(found, pa.schema([near.rows.schema.field(name) for name in self.states.columns]))
+        places = near.places(fresh, (START, *self.states.keys))
+        met = places != NOBODY
+        if not met.any():
+            return fresh
+        standing = near.rows.select(fresh.column_names).filter(pa.array(met)).to_struct_array()
+        pairs = pa.table({"t": standing, "s": fresh.take(places[met]).to_struct_array()})
+        kinds = StructType([self._kinds[name] for name in fresh.column_names])
+        merged = self.states.merged(self._frame(pairs, StructType().add("t", kinds).add("s", kinds)), kinds).toArrow()
+        others = np.ones(fresh.num_rows, dtype=bool)
+        others[places[met]] = False
+        return pa.concat_tables([fitted(merged, fresh.schema), fresh.filter(pa.array(others))])
+
+    @property
+    def _kinds(self) -> StructType:
+        """The table's columns as Spark has them."""
+        return StructType() if self.local is None else StructType.fromJson(self.local.schema)
+
+    def _frame(self, rows: pa.Table, kinds: StructType) -> DataFrame:
+        spark = self.target.spark
+        return spark.createDataFrame(rows, kinds) if rows.num_rows else spark.createDataFrame([], kinds)
+
+    def _commit(
+        self, local: LocalMerge, near: Near, rows: Callable[[], pa.Table], figures: BatchFigures, gone: str = ""
+    ) -> bool:
+        """Merge without Spark; False where that could not be done, and nothing was committed."""
+        identity = Identity(START, self.states.keys)
+        try:
+            self.target.merge_locally(local, near, rows(), identity, self.planned, figures, gone)
+        except NotMerged as error:
+            self._say(error)
             return False
         return True
+
+    def _say(self, error: NotMerged) -> None:
+        log.warning("batch %d is merged by Delta-Spark, as it could not be done here: %s", self.planned.batch, error)
 
     def _table(self) -> DeltaTable:
         return DeltaTable.forPath(self.target.spark, self.target.location).alias("t")

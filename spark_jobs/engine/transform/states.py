@@ -8,6 +8,7 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import Window as Over
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from include.algebra.measures import STATE, TIME, Field, Measure, measure, quoted
 from include.config.errors import ConfigError
@@ -85,18 +86,14 @@ class States:
             updates[STATE] = f"named_struct({', '.join(parts)})"
         return updates
 
-    def merged(self, rows: DataFrame, standing: DataFrame) -> DataFrame:
-        """Window rows, each as one with the standing row of the same window and keys, where there is one."""
-        same = F.expr(f"t.{START} = s.{START}{same_keys(self.keys)}")
-        kinds = {field.name: field.dataType for field in standing.schema}
+    def merged(self, pairs: DataFrame, kinds: StructType) -> DataFrame:
+        """Window rows `s`, each as one with the row `t` of the same window and keys: both structs, of these types."""
         updates = self.updates()
         columns = []
-        for name in self.columns:
-            column = F.col(f"s.{quoted(name)}")
-            if (text := updates.get(STATE if name == STATE else quoted(name))) is not None:
-                column = F.when(F.col(f"t.{START}").isNull(), column).otherwise(F.expr(text).cast(kinds[name]))
-            columns.append(column.cast(kinds[name]).alias(name))
-        return rows.alias("s").join(standing.alias("t"), same, "left").select(*columns)
+        for name in kinds.names:
+            text = updates.get(STATE if name == STATE else quoted(name), f"s.{quoted(name)}")
+            columns.append(F.expr(text).cast(kinds[name].dataType).alias(name))
+        return pairs.select(*columns)
 
     def _fields(self) -> Iterator[tuple[Measure, Field]]:
         return ((item, field) for item in self.measures for field in item.fields)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -53,11 +54,11 @@ class WindowSink:
         late = LateRows(self.target, self.window, planned)
         states = self._states(rows)
         local = None if changes else self._local(planned)
-        table = WindowTable(self.target, states, planned, local)
-        table.refuse_other_definition(self.window)
+        WindowTable(self.target, states, planned).refuse_other_definition(self.window)
         seen = Observation()
         windows = states.of_rows(late.in_time(rows.observe(seen, *late.counts())))
-        with self._computed(windows, local) as (partial, facts):
+        with self._computed(windows, local) as (partial, facts, found):
+            table = WindowTable(self.target, states, planned, local, found)
             # Where Spark sees that there are no rows it leaves out the observation, too.
             counts = seen.get if facts.states else rows.agg(*late.counts()).collect()[0].asDict()
             figures = replace(late.write(rows, counts, facts.rows), rows_quarantined=self.steps.rows_refused)
@@ -87,14 +88,16 @@ class WindowSink:
         return self.target.merged_locally((START, *self.window.keys))
 
     @contextmanager
-    def _computed(self, partial: DataFrame, local: LocalMerge | None) -> Iterator[tuple[DataFrame, Facts]]:
-        """The window rows, computed once, and what is known of them."""
+    def _computed(
+        self, partial: DataFrame, local: LocalMerge | None
+    ) -> Iterator[tuple[DataFrame, Facts, pa.Table | None]]:
+        """The window rows, computed once, what is known of them, and themselves where they are in memory."""
         if local is None:
             with persisted(partial) as kept:
-                yield kept, facts_of(kept)
+                yield kept, facts_of(kept), None
             return
         found = partial.toArrow()
-        yield self.target.spark.createDataFrame(found, partial.schema), facts_of_arrow(found)
+        yield self.target.spark.createDataFrame(found, partial.schema), facts_of_arrow(found), found
 
     def _rows(self, frame: DataFrame, planned: PlannedRange, *, again: bool = False) -> DataFrame:
         return with_time(self.window, self.steps.apply(frame, planned, again=again))
