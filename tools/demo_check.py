@@ -29,6 +29,7 @@ CREATE TABLE landed AS SELECT * FROM read_json('{landing}/flights/*.json', forma
   time_hour: 'TIMESTAMPTZ', minute: 'BIGINT', origin: 'VARCHAR', dest: 'VARCHAR', carrier: 'VARCHAR', flight: 'BIGINT',
   tailnum: 'VARCHAR', distance: 'BIGINT', air_time: 'BIGINT', dep_time: 'BIGINT', dep_delay: 'BIGINT',
   arr_delay: 'BIGINT'}});
+CREATE TABLE weather AS SELECT * FROM read_csv('{landing}/weather/*.csv', nullstr = 'NA');
 CREATE TABLE flights AS
 SELECT DISTINCT ON (carrier, flight, origin, dest, scheduled_at)
   time_hour, time_hour + to_minutes(minute) AS scheduled_at, landed.origin, dest, airports.name AS destination,
@@ -38,8 +39,8 @@ FROM landed
 LEFT JOIN read_csv('{landing}/airlines/*.csv', nullstr = 'NA') AS airlines USING (carrier)
 LEFT JOIN read_csv('{landing}/airports/*.csv', nullstr = 'NA') AS airports ON landed.dest = airports.faa
 LEFT JOIN read_csv('{landing}/planes/*.csv', nullstr = 'NA') AS planes USING (tailnum)
-LEFT JOIN (SELECT origin, time_hour, temp, wind_speed, precip, visib
-           FROM read_csv('{landing}/weather/*.csv', nullstr = 'NA')) AS weather USING (origin, time_hour)
+LEFT JOIN (SELECT origin, time_hour, temp, wind_speed, precip, visib FROM weather) AS weather
+  USING (origin, time_hour)
 WHERE carrier IS NOT NULL AND time_hour IS NOT NULL AND minute BETWEEN 0 AND 59
   AND coalesce(abs(dep_delay), 0) < 10000 AND coalesce(abs(arr_delay), 0) < 10000;
 CREATE MACRO epoch() AS TIMESTAMPTZ '1970-01-01 00:00:00+00'
@@ -116,6 +117,17 @@ EXPECTED: Mapping[str, Expected] = {
         FROM flights WHERE tailnum IS NOT NULL GROUP BY tailnum""",
         ("window_start", "tailnum"),
         close=("mean_delay", "delay_spread", "median_delay", "mean_delay_in_rain"),
+    ),
+    # A flight without weather is there once later weather is: before that it may still come.
+    "gold.late_departures": Expected(
+        """
+        SELECT scheduled_at, flights.origin, dest, carrier, flight, tailnum, dep_delay, humid, wind_gust, pressure,
+          weather.visib
+        FROM flights LEFT JOIN weather ON weather.origin = flights.origin
+          AND weather.time_hour BETWEEN scheduled_at - INTERVAL 59 minutes AND scheduled_at
+        WHERE dep_delay >= 60
+          AND (weather.origin IS NOT NULL OR scheduled_at < (SELECT max(time_hour) FROM weather))""",
+        ("carrier", "flight", "origin", "dest", "scheduled_at"),
     ),
 }
 

@@ -24,6 +24,7 @@ TRANSFORMATIONS = (
     "departures_sliding",
     "aircraft_sessions",
     "aircraft_features",
+    "late_departures",
 )
 SAMPLE_TABLE = "gold.departures_hourly"
 SAMPLE_COLUMNS = ("window_start", "origin", "flights", "cancelled", "mean_delay", "p90_delay", "aircraft")

@@ -1,5 +1,8 @@
 """A merge without Spark: each row in its place, exactly once, or left to Delta-Spark."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -9,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from include.config.errors import TableLocked
 from include.transform import local_merge, rewrite
@@ -194,3 +199,49 @@ def test_a_checkpoint_comes_as_often_as_the_table_says(tmp_path: Path) -> None:
     ]
     assert content(location) == {(0, "a", 5, -5)}
     assert DeltaTable(location).transaction_version("app") == 5
+
+
+FRESH = st.dictionaries(
+    st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", None])),
+    st.tuples(st.integers(0, 99), st.booleans()),
+    max_size=12,
+)
+
+
+@settings(max_examples=int(os.environ.get("SLUICE_EXAMPLES", "25")), deadline=None, derandomize=True)
+@given(merges=st.lists(FRESH, min_size=1, max_size=6))
+def test_any_merges_leave_each_key_once_and_a_feed_that_tells_them(merges: Any) -> None:
+    folder = tempfile.mkdtemp(prefix="sluice-merges-")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rewrite, "ROWS_PER_FILE", 3)
+            write_deltalake(folder, rows((0, "a", 1), (5, None, 2)), configuration=FEED)
+            model = {(0, "a"): 1, (5, None): 2}
+            for number, fresh in enumerate(merges, 1):
+                comes = [rows((day, k, n), gone=gone) for (day, k), (n, gone) in fresh.items()]
+                merge(folder, pa.concat_tables([rows(gone=False), *comes]), *range(10), batch=number, gone="gone")
+                before = dict(model)
+                model.update({key: n for key, (n, _) in fresh.items()})
+                model = {key: n for key, n in model.items() if key not in fresh or not fresh[key][1]}
+                assert content(folder) == {(day, k, n, -n) for (day, k), n in model.items()}
+                assert told(folder, number, before) == model
+    finally:
+        shutil.rmtree(folder)
+
+
+def told(location: str, version: int, before: dict[tuple[int, str | None], int]) -> dict[tuple[int, str | None], int]:
+    """What stood before, with what the change feed of a version says."""
+    if parse_commit(version, log_entry_of(location, version)).empty:
+        return before
+    feed = DeltaTable(location).load_cdf(starting_version=version, ending_version=version)
+    now = dict(before)
+    order = {"delete": 0, "update_preimage": 1, "update_postimage": 2, "insert": 3}
+    rows_told = pa.RecordBatchReader.from_stream(feed).read_all().to_pylist()
+    for row in sorted(rows_told, key=lambda row: order[row["_change_type"]]):
+        key = ((row["at"] - NOON).days, row["k"])
+        if row["_change_type"] in ("delete", "update_preimage"):
+            assert now.pop(key) == row["n"]
+        else:
+            assert key not in now
+            now[key] = row["n"]
+    return now
