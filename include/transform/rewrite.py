@@ -4,7 +4,7 @@ So that the next merge, whose rows are of a few times, finds small files that ho
 each other, those that are written anew come apart.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -17,7 +17,7 @@ from include.transform import log_entry
 from include.transform.near_rows import NOBODY, Identity, Near, NotMerged, Numbers, fitted, micros
 
 # Of a file, as it is in memory.
-ROWS_PER_FILE = 50_000
+ROWS_PER_FILE = 25_000
 BYTES_PER_FILE = 16 * 1024 * 1024
 
 
@@ -100,8 +100,10 @@ class Rewrite:
         if not rows.num_rows:
             return
         times = micros(rows[self.time])
-        others = np.setdiff1d(np.arange(len(self.near.files)), self.touched) if self.touched.size else []
-        barriers = np.array(sorted(least for least, _ in _bounds(self.near, self.time, others)), dtype=np.int64)
+        # Rows that only come stay an append, of few files, wherever they lie.
+        touched = {*self.touched.tolist()} or {*range(len(self.near.files))}
+        stay = [least for number, least, _ in _bounds(self.near, self.time) if number not in touched]
+        barriers = np.array(sorted(stay), dtype=np.int64)
         cell = np.searchsorted(barriers, times, side="right")
         begins = [0, *(np.flatnonzero(np.diff(cell)) + 1).tolist(), rows.num_rows]
         width = max(rows.nbytes // rows.num_rows, 1)
@@ -120,22 +122,22 @@ def _cuts(times: Numbers, most: int) -> Numbers:
     return np.unique(np.concatenate([[0], inner, [len(times)]])).astype(np.int64)
 
 
-def _bounds(near: Near, time_column: str, files: Sequence[int] | Numbers) -> Iterator[tuple[int, int]]:
-    """The first and the last time in each of these files; one without rows has none."""
+def _bounds(near: Near, time_column: str) -> Iterator[tuple[int, int, int]]:
+    """Each file that has rows, with its first and its last time."""
     times = micros(near.rows[time_column])
-    for number in files:
-        begin, end = np.searchsorted(near.file, [number, number + 1])
+    begins = np.searchsorted(near.file, np.arange(len(near.files) + 1))
+    for number, (begin, end) in enumerate(pairwise(begins)):
         if begin < end:
-            yield int(times[begin:end].min()), int(times[begin:end].max())
+            yield number, int(times[begin:end].min()), int(times[begin:end].max())
 
 
 def _around(near: Near, time_column: str, times: Numbers) -> Numbers:
     """The files of which one of the sorted times lies between the first and the last time."""
-    found = []
-    for number in range(len(near.files)):
-        for least, most in _bounds(near, time_column, [number]):
-            if np.searchsorted(times, least, side="left") < np.searchsorted(times, most, side="right"):
-                found.append(number)
+    found = [
+        number
+        for number, least, most in _bounds(near, time_column)
+        if np.searchsorted(times, least, side="left") < np.searchsorted(times, most, side="right")
+    ]
     return np.array(found, dtype=np.int64)
 
 

@@ -12,7 +12,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from include.config.errors import ConfigError
-from include.transform.local_merge import LocalMerge, NotMerged
+from include.transform.local_merge import LocalMerge
+from include.transform.near_rows import NotMerged
 from tests.spark.oracle import MEASURES, SCHEMA, Row, differences, expected, in_order
 from tests.spark.transforming import Lake
 

@@ -19,6 +19,7 @@ from include.transform.local_merge import LocalMerge
 from include.transform.near_rows import NOBODY, Identity, Near, NotMerged, Spans, fitted
 from include.transform.outcomes import BatchFigures
 from include.transform.ranges import PlannedRange
+from include.transform.rewrite import ROWS_PER_FILE
 from spark_jobs.engine.transform.commit import Target
 from spark_jobs.engine.transform.facts import Facts
 from spark_jobs.engine.transform.states import END, OLD, ROWS, START, States, inserts, persisted, same_keys
@@ -26,8 +27,7 @@ from spark_jobs.engine.transform.states import END, OLD, ROWS, START, States, in
 log = logging.getLogger(__name__)
 
 GONE = "__sluice_gone"
-# Of the first files: small ones, as a merge writes the files anew that it meets; but not one for each hour of years.
-ROWS_PER_FILE = 50_000
+# Of the first rows: small ones, as a merge writes the files anew that it meets; but not one for each hour of years.
 MOST_FILES = 200
 
 

@@ -9,9 +9,11 @@ from include.algebra.measures import quoted
 from include.config.steps import Join, StreamJoin
 from spark_jobs.engine.transform.join import added_columns
 
-MATCHED = "_matched"
+MATCHED, PART = "_matched", "__sluice_part"
 LEFT_TIME, RIGHT_TIME = "__sluice_left_time", "__sluice_right_time"
 _MICROS = 1_000_000
+_LEAST_WIDTH = _MICROS
+_SLACK = 1000
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,29 @@ class Pairs:
         as_join = Join(table=step.table, on=step.on, columns=step.columns)
         return cls(step, tuple(own), tuple(added_columns(own, theirs, as_join)))
 
+    def parted(self, left: DataFrame, right: DataFrame) -> tuple[DataFrame, DataFrame]:
+        """Both as l and r, with the part of time that they are in: a left row in one, a right one in all it may match.
+
+        So that a row is compared with those of near times, and not with all of its keys. A pair is in one part.
+        """
+        width = max(round((self.step.before + self.step.after) * _MICROS), _LEAST_WIDTH)
+        early, late = (round(value * _MICROS) + _SLACK for value in (self.step.after, self.step.before))
+        first, last = (f"(unix_micros({RIGHT_TIME}) {shift}) div {width}" for shift in (f"- {early}", f"+ {late}"))
+        ours = left.withColumn(PART, F.expr(f"unix_micros({LEFT_TIME}) div {width}"))
+        theirs = right.withColumn(PART, F.explode(F.expr(f"sequence({first}, {last})")))
+        return ours.alias("l"), theirs.alias("r")
+
     def near(self) -> Column:
         """Whether a left row (l) and a right one (r) belong together."""
-        keys = [f"l.{quoted(key)} = r.{quoted(key)}" for key in self.step.on]
+        keys = [f"l.{quoted(key)} = r.{quoted(key)}" for key in (*self.step.on, PART)]
         from_, to = _seconds(self.step.before), _seconds(self.step.after)
         bounds = f"r.{RIGHT_TIME} >= l.{LEFT_TIME} - {from_} AND r.{RIGHT_TIME} <= l.{LEFT_TIME} + {to}"
         return F.expr(" AND ".join([*keys, bounds]))
 
     def matched(self, left: DataFrame, right: DataFrame) -> DataFrame:
         """Each pair."""
-        joined = left.alias("l").join(right.alias("r"), self.near(), "inner")
+        ours, theirs = self.parted(left, right)
+        joined = ours.join(theirs, self.near(), "inner")
         return joined.select(
             *(F.col(f"l.{quoted(name)}") for name in self.own),
             *(F.col(f"r.{quoted(name)}") for name in self.added),
@@ -61,7 +76,8 @@ class Pairs:
 
     def alone(self, left: DataFrame, right: DataFrame) -> DataFrame:
         """The left rows without a partner."""
-        rows = left.alias("l").join(right.alias("r"), self.near(), "left_anti")
+        ours, theirs = self.parted(left, right)
+        rows = ours.join(theirs, self.near(), "left_anti")
         kinds = {field.name: field.dataType for field in right.schema}
         nothing = [F.lit(None).cast(kinds[name]).alias(name) for name in self.added]
         return rows.select(*map(quoted, self.own), *nothing, F.lit(False).alias(MATCHED))

@@ -242,7 +242,5 @@ def _replaced(pairs: Pairs, sides: Sides) -> DataFrame | None:
     """The left rows that stand alone in the target and have a partner now."""
     if sides.old_left is None or sides.new_right is None:
         return None
-    settled = sides.old_left.where(pairs.final(sides.before)).alias("l")
-    return (
-        settled.join(sides.new_right.alias("r"), pairs.near(), "left_semi").select(*map(quoted, pairs.own)).distinct()
-    )
+    settled, fresh = pairs.parted(sides.old_left.where(pairs.final(sides.before)), sides.new_right)
+    return settled.join(fresh, pairs.near(), "left_semi").select(*map(quoted, pairs.own)).distinct()

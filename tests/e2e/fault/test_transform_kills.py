@@ -177,11 +177,11 @@ def test_killed_while_the_input_of_final_windows_is_taken_away(tmp_path: Path, i
         world = ready.copy(tmp_path / "home")
         assert (point, when, killed_and_recovered(world, injector, point, when)) == (point, when, [])
         shutil.rmtree(world.folder / "state" / "p" / "checkpoint")  # then the state is made from what is left
-        world.rows += [{**row, "at": row["at"] + timedelta(minutes=1)} for row in world.rows[-1:]]
+        last = world.rows[-1]
+        world = replace(world, rows=[*world.rows, {**last, "at": last["at"] + timedelta(minutes=1)}])
         world.add(len(world.rows) - 1, len(world.rows))
         assert world.start().wait() == 0
         assert world.problems() == []
-        ready.rows.pop()
         shutil.rmtree(world.folder)
 
 
