@@ -115,7 +115,7 @@ def _look_up_here(folder: Path, rows: int, left: int) -> dict[str, float]:
         snapshot.give_back()
         times.append(time.perf_counter() - started)
         digest = zlib.crc32("".join(found.columns[0].to_pylist()).encode(), digest)
-    return {"seconds": statistics.median(times), "file_pages": _kept("RssFile:") - before, "found": digest}
+    return {"seconds": statistics.median(times), "file_pages": max(0, _kept("RssFile:") - before), "found": digest}
 
 
 def _build_here(home: Path, rows: int, left: int) -> dict[str, float]:
