@@ -1,5 +1,5 @@
-"""What the cache costs where memory ends: no page of a snapshot in memory, look-ups and builds under a limit that the
-kernel holds them to (RLIMIT_DATA: memory of a process's own, which pages of files are not).
+"""What the cache costs where memory ends: no page of a snapshot in memory, look-ups under a limit that the kernel holds
+them to (RLIMIT_DATA: memory of a process's own, which pages of files are not), builds that are told that little is left.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def _limited(folder: Path, rows: int) -> dict[str, float]:
 
 
 def _here(what: str, folder: Path, rows: int, left: int) -> dict[str, float]:
-    """Do it in a process of its own that may take `left` bytes more than it has after its imports."""
+    """Do it in a process of its own, where `left` bytes are left."""
     command = [sys.executable, "-m", "benchmarks.cache_limits", what, str(folder), str(rows), str(left)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -130,10 +131,15 @@ def _build_here(home: Path, rows: int, left: int) -> dict[str, float]:
     version = cache.newest()
     if version is None:
         raise AssertionError(dimension)
-    _limit(left)
-    started = time.perf_counter()
-    cache.hold(version).lease.close()
-    found = {"seconds": time.perf_counter() - started, "bytes": cache.figures.snapshot_bytes}
+    before, most, started = _kept("RssAnon:"), 0, time.perf_counter()
+    with ThreadPoolExecutor(1) as beside:
+        building = beside.submit(cache.hold, version)
+        while not building.done():
+            most = max(most, _kept("RssAnon:"))
+            time.sleep(0.01)
+    building.result().lease.close()
+    seconds = time.perf_counter() - started
+    found = {"seconds": seconds, "bytes": cache.figures.snapshot_bytes, "held": most - before}
     shutil.rmtree(own)
     return found
 

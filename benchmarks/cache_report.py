@@ -134,15 +134,16 @@ def _limits(found: Mapping[str, Any]) -> list[str]:
         "",
         "A snapshot is a file: what of it does not stay in memory is read again from the disk. Looking up the keys of "
         f"a batch, 480 bytes a row, in one process: with all pages in memory, with none, and by a process that may "
-        f"have {limits['look_up_left'] >> 20} MiB more than its libraries and gives all pages back after it (the same "
-        f"rows, checked); and builds by a process that may have {limits['left'] >> 20} MiB more. The kernel holds them "
-        "to it (RLIMIT_DATA).",
+        f"have {limits['look_up_left'] >> 20} MiB more than its libraries, to which the kernel holds it (RLIMIT_DATA), "
+        "and gives all pages back after it (the same rows, checked). And builds that find "
+        f"{limits['left'] >> 20} MiB of memory left.",
         "",
-        "| rows | all pages | no page | limited | file pages it keeps | limited build | snapshot |",
-        "|---|---|---|---|---|---|---|",
+        "| rows | all pages | no page | limited | file pages it keeps | build | its memory at most | snapshot |",
+        "|---|---|---|---|---|---|---|---|",
         *(
             f"| {int(size):,} | {item['warm']:.3f} s | {item['cold']:.3f} s | {limited['seconds']:.3f} s | "
-            f"{limited['file_pages'] / 1e6:,.0f} MB | {build['seconds']:.1f} s | {build['bytes'] / 1e6:,.0f} MB |"
+            f"{limited['file_pages'] / 1e6:,.0f} MB | {build['seconds']:.1f} s | {build['held'] / 1e6:,.0f} MB | "
+            f"{build['bytes'] / 1e6:,.0f} MB |"
             for (size, item), limited, build in rows
         ),
         "",

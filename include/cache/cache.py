@@ -47,6 +47,8 @@ MIN_FREE_SHARE = 0.05
 # second the reader of the table, whatever its builder may hold: there Spark joins, which spills to the disk.
 LOOK_UP_NEEDS = 64 << 20
 BUILD_NEEDS = 384 << 20
+# With less than this, files are read one after the other.
+BUILD_IS_EASY_WITH = 2 << 30
 # What a build may hold in memory, of what is free.
 _BUILD_SHARE = 0.25
 # Above this part of the table's bytes a rebuild reads less than the old and the new files.
@@ -250,7 +252,7 @@ class DimensionCache:
         self._refuse_full_disk(folder, stored)
         builder = BaseBuilder(folder, schema, keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE)), by)
         try:
-            for batch in rows_of(table, schema.names):
+            for batch in rows_of(table, schema.names, frugal=free < BUILD_IS_EASY_WITH):
                 builder.add(batch)
         except (pa.ArrowException, DeltaError) as error:  # Arrow's, where a data file is gone or damaged
             raise unread(self.dimension, version, error) from error

@@ -18,13 +18,16 @@ from deltalake import DeltaTable, QueryBuilder
 from include.config.settings import is_remote
 
 _MICROSECONDS = {"datafusion.execution.parquet.coerce_int96": "us"}
+# Else it holds the decoded columns of a row group for each core.
+_ONE_FILE_AT_A_TIME = {"datafusion.execution.target_partitions": "1"}
 _FIRST, _LAST = (dt.datetime(year, 1, 1, tzinfo=dt.UTC) for year in (1678, 2262))
 
 
-def rows_of(table: DeltaTable, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """All rows, batch by batch."""
+def rows_of(table: DeltaTable, columns: Sequence[str], *, frugal: bool = False) -> Iterator[pa.RecordBatch]:
+    """All rows, batch by batch; `frugal` takes the least memory for it."""
     names = ", ".join(quoted(column) for column in columns)
-    query = QueryBuilder(_MICROSECONDS).register("dimension", table)
+    options = _MICROSECONDS | (_ONE_FILE_AT_A_TIME if frugal else {})
+    query = QueryBuilder(options).register("dimension", table)
     yield from pa.RecordBatchReader.from_stream(query.execute(f"SELECT {names} FROM dimension"))
 
 

@@ -81,7 +81,6 @@ VALUE_TYPES: dict[str, Make] = {
 # What else a micro-batch may hold, beside the keys.
 FURTHER = [
     """parse_json('{"a": [1, null]}') AS f0""",
-    "INTERVAL '1-2' YEAR TO MONTH AS f1",
     "INTERVAL '1 02:03:04.5' DAY TO SECOND AS f2",
     "NULL AS f3",
     "'a' COLLATE UTF8_LCASE AS f4",
