@@ -1,5 +1,5 @@
 """What the cache costs where memory ends: no page of a snapshot in memory, look-ups under a limit that the kernel holds
-them to (RLIMIT_DATA: memory of a process's own, which pages of files are not), builds that are told that little is left.
+them to (RLIMIT_DATA: memory of a process's own, which pages of files are not), builds that are told so.
 """
 
 import json
