@@ -122,6 +122,7 @@ class Dimension:
         properties = {
             "delta.enableChangeDataFeed": "feed" in self.features,
             "delta.enableDeletionVectors": "vectors" in self.features,
+            "delta.feature.timestampNtz": "supported",  # for columns that come later
             # Without it names have no spaces.
             "delta.columnMapping.mode": "name" if "mapping" in self.features else "none",
         }
