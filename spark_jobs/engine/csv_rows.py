@@ -33,6 +33,7 @@ from spark_jobs.engine.rescue import rescue_text
 
 MANY = 16  # headers, above which the rare ones are read as rows
 NATIVE = 8  # headers that have a reader of their own then
+MOST_TYPED = 500  # columns of rare headers that get a type: a plan of a thousand casts and checks takes a gigabyte
 # What Spark's own inference takes texts for, the first that all values are.
 CANDIDATES: Mapping[str, DataType] = {
     "i": IntegerType(), "l": LongType(), "d": DoubleType(), "day": DateType(), "t": TimestampType(), "b": BooleanType(),
@@ -102,7 +103,7 @@ def _value(text: Column, wanted: DataType) -> Column:
 def infer_rows(spark: SparkSession, files: Sequence[BatchFile], *, types: bool) -> StructType:
     """The schema that the files show, in one look at all of them."""
     names = list(dict.fromkeys(name for file in files for name in file.report.shape))
-    found = _common_types(spark, files) if types else {}
+    found = _common_types(spark, files) if types and len(names) <= MOST_TYPED else {}
     return StructType([StructField(name, found.get(name, StringType())) for name in names])
 
 
