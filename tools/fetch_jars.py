@@ -4,8 +4,6 @@ jars.sha256 is the one place where the jars' versions stand. Spark's own resolve
 so that no repository host is named here and a site's Ivy or proxy settings are honoured.
 """
 
-import hashlib
-import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -13,35 +11,11 @@ from pathlib import Path
 
 from include.config.errors import ConfigError, SluiceError, StorageError
 from include.config.settings import PROJECT_ROOT
+from include.submit.jars import CHECKSUMS_FILE, JAR_NAME, is_intact, read_checksums
 
 JARS_DIR = PROJECT_ROOT / "jars"
-CHECKSUMS_FILE = PROJECT_ROOT / "jars.sha256"
 IVY_DIR = PROJECT_ROOT / ".cache" / "ivy"
 GROUP = "io.delta"
-JAR_NAME = re.compile(r"(?P<artifact>.+)-(?P<version>\d[\w.]*)\.jar")
-
-
-def read_checksums(file: Path = CHECKSUMS_FILE) -> dict[str, str]:
-    """The wanted jars: file name -> SHA-256, as `sha256sum` writes them.
-
-    Raises:
-        ConfigError: a line is not a checksum and a jar's name with its version.
-    """
-    wanted = {}
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
-        checksum, _, name = line.partition("  ")
-        if not re.fullmatch(r"[0-9a-f]{64}", checksum) or not JAR_NAME.fullmatch(name):
-            raise ConfigError(
-                f"{file}:{number}: not a checksum, two spaces and ARTIFACT-VERSION.jar: {line!r}.",
-                remedy=f"Write the file with `cd jars && sha256sum *.jar > ../{file.name}`.",
-            )
-        wanted[name] = checksum
-    return wanted
-
-
-def is_intact(jar: Path, checksum: str) -> bool:
-    """True when `jar` is there and holds the bytes that `checksum` promises."""
-    return jar.is_file() and hashlib.sha256(jar.read_bytes()).hexdigest() == checksum
 
 
 def coordinate(jar_name: str) -> str:

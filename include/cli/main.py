@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from include.cli import copy_into, generate, pipelines, quarantine, replan, reports, runs, schema
+from include.cli import copy_into, doctor, generate, pipelines, quarantine, replan, reports, runs, schema
 from include.cli.console import print_error
 from include.config.errors import Defect, SluiceError, UsageError
 from include.config.exit_codes import SIGNALLED
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for room in (pipelines, runs, reports, quarantine, replan, copy_into, generate, schema):
+for room in (pipelines, runs, reports, quarantine, replan, copy_into, generate, schema, doctor):
     room.register(app)
 
 

@@ -46,7 +46,7 @@ def validate(names: Names = None, as_json: Json = False) -> int:
     wanted = names_or_all(names)
     errors = []
     for name in wanted:
-        error = _problem_of(name, settings)
+        error = problem_of(name, settings)
         if error is not None:
             errors.append(error)
         if as_json:
@@ -66,7 +66,8 @@ def validate(names: Names = None, as_json: Json = False) -> int:
     return int(ExitCode.OK)
 
 
-def _problem_of(name: str, settings: Settings) -> ConfigError | None:
+def problem_of(name: str, settings: Settings) -> ConfigError | None:
+    """Why a pipeline may not be run; None if it may."""
     try:
         load(name, settings)
     except ConfigError as error:

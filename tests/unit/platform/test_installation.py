@@ -12,8 +12,9 @@ import yaml
 
 from include.config.errors import ConfigError
 from include.config.settings import PROJECT_ROOT
+from include.submit.jars import is_intact, read_checksums
 from tools.compose_env import TEMPLATE, complete, wanted_names
-from tools.fetch_jars import fetch, is_intact, read_checksums
+from tools.fetch_jars import fetch
 
 HOST = PROJECT_ROOT / "tools" / "host.sh"
 

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from include.config.settings import PROJECT_ROOT
-from tools.fetch_jars import JAR_NAME, read_checksums
+from include.submit.jars import JAR_NAME, read_checksums
 
 RUNTIME_ROOMS = ("dags", "include", "spark_jobs", "tools")
 # Only `make` runs them, where the development packages are; the image has no use for them.
