@@ -1,8 +1,11 @@
 """Files as the probe sees them: the planned version or not, whole or broken, hanging or crashing."""
 
+import io
 import os
+import pickle
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -96,3 +99,16 @@ def test_a_worker_that_dies_costs_its_file_and_no_other(tmp_path: Path) -> None:
         pool.close()
     assert [report.verdict for report in reports] == ["broken", "ok", "ok"]
     assert "signal 9" in reports[0].reason
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(KeyError("x"), "broken"), (OSError("no route to host"), None)])
+def test_what_the_probe_did_not_foresee_costs_its_file_unless_it_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, verdict: str | None
+) -> None:
+    (tmp_path / "f.json").write_text('{"id": 1}\n')
+    monkeypatch.setattr("include.probe.probe.probe", Mock(side_effect=error))
+    answers = io.BytesIO()
+    workers.serve(io.BytesIO(pickle.dumps(task(tmp_path / "f.json"))), answers)
+    answer = pickle.loads(answers.getvalue())
+    assert getattr(answer, "verdict", None) == verdict
+    assert str(error) in (answer.reason if verdict else str(answer))
