@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import signal
+import zlib
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -112,3 +113,33 @@ def test_what_the_probe_did_not_foresee_costs_its_file_unless_it_may_pass(
     answer = pickle.loads(answers.getvalue())
     assert getattr(answer, "verdict", None) == verdict
     assert str(error) in (answer.reason if verdict else str(answer))
+
+
+LINES = b"".join(b'{"id": %d}\n' % number for number in range(2000))
+
+
+@pytest.mark.parametrize(
+    ("content", "records"),
+    [
+        (zlib.compress(LINES), 2000),
+        (zlib.compress(LINES) + zlib.compress(LINES), 4000),
+        (zlib.compress(LINES)[:-4], None),
+        (zlib.compress(LINES) + b"garbage", None),
+        (zlib.compress(LINES)[:40] + b"\xff" * 40 + zlib.compress(LINES)[80:], None),
+        (b"", None),
+    ],
+)
+def test_deflated_files_are_whole_or_named(tmp_path: Path, content: bytes, records: int | None) -> None:
+    file = tmp_path / "a.json.deflate"
+    file.write_bytes(content)
+    report = probe(task(file))
+    assert (report.records, report.verdict) == (records, "broken" if records is None else "ok")
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "text"])
+def test_utf16_without_a_byte_order_mark_is_named(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "a"
+    file.write_bytes('{"id": 1}\n'.encode("utf-16-le"))
+    report = probe(task(file, kind, encoding="UTF-16"))
+    assert report.verdict == "broken"
+    assert "Is it UTF-16LE or UTF-16BE?" in report.reason
