@@ -219,9 +219,8 @@ def text_blocks(planned: Planned, encoding: str) -> Iterator[str]:
     except UnicodeDecodeError as error:
         raise BrokenFileError(f"not text in the encoding {encoding}: {error.reason} at byte {error.start}") from None
     except UnicodeError as error:  # no byte order mark
-        raise BrokenFileError(
-            f"not text in the encoding {encoding}: {error}. Is it {encoding}LE or {encoding}BE?"
-        ) from None
+        hint = f". Is it {encoding.upper()}LE or {encoding.upper()}BE?" if is_wide(encoding) else ""
+        raise BrokenFileError(f"not text in the encoding {encoding}: {error}{hint}") from None
 
 
 def whole_lines(source: Iterator[bytes]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -142,4 +143,32 @@ def test_utf16_without_a_byte_order_mark_is_named(tmp_path: Path, kind: str) -> 
     file.write_bytes('{"id": 1}\n'.encode("utf-16-le"))
     report = probe(task(file, kind, encoding="UTF-16"))
     assert report.verdict == "broken"
-    assert "Is it UTF-16LE or UTF-16BE?" in report.reason
+    assert report.reason.endswith("Is it UTF-16LE or UTF-16BE?")
+
+
+XML = '<?xml version="1.0" encoding="{}"?>\n<rows><row><s>{}</s></row></rows>'
+
+
+@pytest.mark.parametrize("encoding", ["Shift_JIS", "EUC-JP", "Big5", "GB18030", "ISO-8859-1", "UTF-16"])
+def test_xml_in_any_encoding_is_copied_as_utf8(tmp_path: Path, encoding: str) -> None:
+    text = XML.format(
+        encoding, "caf\N{LATIN SMALL LETTER E WITH ACUTE}" if encoding == "ISO-8859-1" else "\u65e5\u672c"
+    )
+    file = tmp_path / "a.xml"
+    file.write_bytes(text.encode(encoding))
+    report = probe(replace(task(file, "xml", rowTag="row"), spool=str(tmp_path / "spool")))
+    assert (report.verdict, report.records) == ("ok", 1)
+    assert Path(report.spool).read_text(encoding="utf-8").strip() == text.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (XML.format("x-unheard-of", "a").encode(), "declares the encoding x-unheard-of, which nobody knows"),
+        (XML.format("Shift_JIS", "a").encode() + b"\x81", "holds bytes that are not text in the encoding Shift_JIS"),
+    ],
+)
+def test_xml_in_an_encoding_that_it_is_not_in_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "a.xml"
+    file.write_bytes(content)
+    assert probe(task(file, "xml", rowTag="row")).reason == reason
