@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from include.probe.file_types import file_schema
 from include.probe.report import FileReport, ProbeTask
 from include.probe.spool import spooled
-from include.probe.streams import BrokenFileError, open_planned
+from include.probe.streams import BrokenFileError, SupersededError, open_planned
 
 CHUNK = 10_000  # records that are written at a time
 MAX_EMPTY = 1_000_000  # records without a byte that a block may promise
@@ -41,11 +41,6 @@ _LOGICAL = {
     ("long", "local-timestamp-millis"): pa.timestamp("us"),
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
 }
-# What a library that trusts its input raises where that lies.
-_DAMAGE = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, OverflowError, RecursionError,
-    ArithmeticError, StopIteration, zlib.error, pa.ArrowException, fastavro.schema.SchemaParseException,
-)  # fmt: skip
 
 
 def probe_avro(task: ProbeTask) -> FileReport:
@@ -53,14 +48,52 @@ def probe_avro(task: ProbeTask) -> FileReport:
     with open_planned(task.planned) as raw:
         try:
             return _read(task, raw)
-        except _DAMAGE as error:
+        except (BrokenFileError, SupersededError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  it trusts its input: where that lies, it or a codec raises anything
             text = str(error).strip() or type(error).__name__
             raise BrokenFileError(f"not a readable Avro file: {text.splitlines()[0][:300]}") from None
 
 
+class _Stream:
+    """What fastavro reads from: it counts the bytes, as object stores' streams do not, and keeps the last two reads."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw, self._at = raw, 0
+        self.last = b"", b""
+
+    def read(self, size: int) -> bytes:
+        data = self._raw.read(size)
+        self._at += len(data)
+        self.last = self.last[1], data
+        return data
+
+    def tell(self) -> int:
+        return self._at
+
+
+def _whole(stream: _Stream, size: int) -> Iterator[Any]:
+    """The writer's schema, then the blocks of a file.
+
+    Raises:
+        BrokenFileError: fastavro does not look: a checksum is wrong, or there is something after the last block.
+    """
+    blocks = fastavro.block_reader(stream)
+    yield blocks.writer_schema
+    end = stream.tell()
+    for block in blocks:
+        end = block.offset + block.size
+        # Read last were the checksum and the marker between blocks.
+        if block.codec == "snappy" and zlib.crc32(block.bytes_.getbuffer()).to_bytes(4, "big") != stream.last[0]:
+            raise BrokenFileError("not a readable Avro file: a block is not what its checksum says")
+        yield block
+    if end != size:
+        raise BrokenFileError(f"not a readable Avro file: its blocks end at byte {end} of {size}")
+
+
 def _read(task: ProbeTask, raw: IO[bytes]) -> FileReport:
-    blocks = fastavro.block_reader(raw)
-    schema = _Schema(blocks.writer_schema).arrow()
+    blocks = _whole(_Stream(raw), task.planned.size)
+    schema = _Schema(next(blocks)).arrow()
     shape = tuple(f"{f.name}: {f.type}" for f in schema)
     if task.spool is None:
         records = sum(len(chunk) for chunk in _chunks(blocks))
@@ -74,7 +107,7 @@ def _read(task: ProbeTask, raw: IO[bytes]) -> FileReport:
     return FileReport(task.path, "ok", "", records, shape=shape, spool=location, reads_as="parquet")
 
 
-def _chunks(blocks: Any) -> Iterator[list[dict[str, Any]]]:
+def _chunks(blocks: Iterator[Any]) -> Iterator[list[dict[str, Any]]]:
     chunk: list[dict[str, Any]] = []
     for block in blocks:
         size = len(block.bytes_.getbuffer())

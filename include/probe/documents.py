@@ -124,14 +124,12 @@ def probe_xml(task: ProbeTask) -> FileReport:
     """
     elements = _XmlRows(task.options["rowTag"])
     try:
-        for block in blocks(task.planned):
-            if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not elements.rows:
-                elements.encoding = "utf-16"
-            elements.parser.Parse(block, False)
-        elements.parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        reason = f"not well-formed XML: line {error.lineno}, column {error.offset}: {expat.ErrorString(error.code)}"
-        raise BrokenFileError(reason) from None
+        elements.parse(blocks(task.planned))
+    except LookupError:
+        raise BrokenFileError(f"declares the encoding {elements.encoding}, which nobody knows") from None
+    except ValueError:  # expat knows no encoding of several bytes but Unicode's
+        elements = _XmlRows(task.options["rowTag"], elements.encoding)
+        elements.parse(_xml_as_utf8(task.planned, elements.encoding))
     path = task.planned.uri.partition("://")[2] or task.planned.uri
     if elements.encoding.lower() not in ("utf-8", "us-ascii"):
         copy: Iterable[bytes] = _xml_as_utf8(task.planned, elements.encoding)
@@ -146,23 +144,43 @@ def probe_xml(task: ProbeTask) -> FileReport:
 def _xml_as_utf8(planned: Planned, encoding: str) -> Iterator[bytes]:
     first = True
     for text in text_blocks(planned, encoding):
-        yield (_XML_DECLARATION.sub("", text) if first else text).encode("utf-8", "replace")
+        try:
+            yield (_XML_DECLARATION.sub("", text) if first else text).encode()
+        except UnicodeEncodeError:
+            raise BrokenFileError(f"holds bytes that are not text in the encoding {encoding}") from None
         first = False
 
 
 class _XmlRows:
     """Counts the elements that are records; one within another belongs to it. `encoding` is what the file says of
-    itself.
+    itself; one that is given is that of a file of which UTF-8 is parsed.
     """
 
-    def __init__(self, tag: str) -> None:
-        self.rows, self.encoding = 0, "utf-8"
+    def __init__(self, tag: str, encoding: str | None = None) -> None:
+        self.rows, self.encoding = 0, encoding or "utf-8"
         self._tag, self._inside, self._depth = tag, 0, 0
-        self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.XmlDeclHandler = self._declaration
-        self.parser.EntityDeclHandler = self._refuse_entity
+        self._parser = expat.ParserCreate("utf-8" if encoding else None)
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.XmlDeclHandler = self._declaration
+        self._parser.EntityDeclHandler = self._refuse_entity
+
+    def parse(self, source: Iterable[bytes]) -> None:
+        """Go through a file.
+
+        Raises:
+            BrokenFileError: it is not well-formed.
+            LookupError, ValueError: it is in an encoding that is not known to anybody, or not to expat.
+        """
+        try:
+            for block in source:
+                if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not self.rows:
+                    self.encoding = "utf-16"
+                self._parser.Parse(block, False)
+            self._parser.Parse(b"", True)
+        except expat.ExpatError as error:
+            reason = f"not well-formed XML: line {error.lineno}, column {error.offset}: {expat.ErrorString(error.code)}"
+            raise BrokenFileError(reason) from None
 
     def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         self.encoding = encoding or self.encoding

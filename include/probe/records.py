@@ -247,7 +247,7 @@ def _conserves(line: bytes, row: object) -> bool:
 def _why_refused(row: object, repeated: str | None) -> str:
     if type(row) is not dict:
         return f"not a JSON object but {_kind(row)}"
-    if repeated:
+    if repeated is not None:
         return f"key {repeated!r} stands more than once in one object"
     return ""
 

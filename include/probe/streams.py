@@ -129,8 +129,8 @@ def blocks(planned: Planned) -> Iterator[bytes]:
     with open_planned(planned) as raw:
         suffix = PurePosixPath(planned.uri).suffix
         _refuse_wrong_magic(raw, suffix)
-        source = _decompressed(raw, suffix)
         try:
+            source = _decompressed(raw, suffix)
             first = source.read(BLOCK)
             yield first.removeprefix(UTF8_BOM)
             while block := source.read(BLOCK):
@@ -160,12 +160,36 @@ def _decompressed(raw: IO[bytes], suffix: str) -> IO[bytes]:
     if suffix == ".bz2":
         return cast(IO[bytes], bz2.BZ2File(raw))
     if suffix == ".deflate":
-        return io.BytesIO(zlib.decompress(raw.read()))
+        return io.BufferedReader(cast(io.RawIOBase, _Inflated(raw)), BLOCK)
     if suffix in ARROW_CODECS:
         import pyarrow as pa  # noqa: PLC0415  0.3 s of import that other files do without
 
         return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(raw, "r"), CODECS[suffix]))
     return raw
+
+
+class _Inflated(io.RawIOBase):
+    """The content of one zlib stream after the other, to the file's end."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw, self._zlib = raw, zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            rest = self._zlib.unused_data or self._zlib.unconsumed_tail or self._raw.read(BLOCK)
+            if self._zlib.eof:
+                if not rest:
+                    return 0
+                self._zlib = zlib.decompressobj()
+            data = self._zlib.decompress(rest, len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+            if not rest:
+                raise EOFError("the compressed data ends too early")
 
 
 def is_plain(planned: Planned) -> bool:
@@ -194,6 +218,9 @@ def text_blocks(planned: Planned, encoding: str) -> Iterator[str]:
         yield decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise BrokenFileError(f"not text in the encoding {encoding}: {error.reason} at byte {error.start}") from None
+    except UnicodeError as error:  # no byte order mark
+        hint = f". Is it {encoding.upper()}LE or {encoding.upper()}BE?" if is_wide(encoding) else ""
+        raise BrokenFileError(f"not text in the encoding {encoding}: {error}{hint}") from None
 
 
 def whole_lines(source: Iterator[bytes]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import IO, cast
 
@@ -152,10 +153,21 @@ def serve(tasks: IO[bytes], reports: IO[bytes]) -> None:
             return
         try:
             answer: FileReport | Exception = probe(task)
-        except Exception as error:  # noqa: BLE001  a defect of the probe: raised again in the driver
-            answer = RuntimeError(f"{task.path}: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001  a defect of the probe, or input and output that failed
+            answer = _unforeseen(task, error)
         pickle.dump(answer, reports)
         reports.flush()
+
+
+def _unforeseen(task: ProbeTask, error: Exception) -> FileReport | Exception:
+    """What becomes of a file at which the probe failed: it is left out by name, as the other files may be good.
+
+    Not where its reading failed, which may pass: that is raised again in the driver.
+    """
+    if isinstance(error, OSError) or type(error).__module__.startswith("obstore"):
+        return RuntimeError(f"{task.path}: {type(error).__name__}: {error}")
+    traceback.print_exception(error)  # to the driver's own stderr
+    return FileReport(task.path, "broken", f"a defect in looking at it, please report: {type(error).__name__}: {error}")
 
 
 def main() -> None:

@@ -90,3 +90,18 @@ def test_a_text_that_is_no_utf_8_is_never_a_value(tmp_path: Path, kind: str) -> 
     (pq if kind == "parquet" else orc).write_table(pa.table({"s": texts}), out)
     report = look(tmp_path, kind, out.getvalue())
     assert (report.verdict, "UTF8" in report.reason) == ("broken", True)
+
+
+@pytest.mark.parametrize("codec", ["snappy", "zstandard", "xz", "bzip2", "deflate"])
+def test_avro_whose_compressed_bytes_are_damaged_is_named(tmp_path: Path, codec: str) -> None:
+    whole = avro(codec)
+    header = whole.index(whole[-16:]) + 16  # what marks the end of a block ends the header, too
+    for at in range(header + 4, len(whole) - 16, 11):
+        content = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        report = look(tmp_path, "avro", content)
+        assert report.verdict == "broken" or codec in ("deflate", "zstandard"), at  # these two may have no checksum
+
+
+def test_avro_with_something_after_its_blocks_is_named(tmp_path: Path) -> None:
+    report = look(tmp_path, "avro", avro("null") + b"\x80")
+    assert report.verdict == "broken"

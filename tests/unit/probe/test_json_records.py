@@ -169,6 +169,7 @@ def test_machine_written_blocks_are_told_without_a_look_at_each_line() -> None:
         (b'{"id":1,"id":2}', "key 'id' stands more than once in one object"),
         (b'{"id" :1,"id":2}', "key 'id' stands more than once in one object"),
         (b'{"s":{"k":1,"k":2}}', "key 'k' stands more than once in one object"),
+        (b'{"":1,"":2}', "key '' stands more than once in one object"),
         (b"[1]", "not a JSON object but an array"),
         (b"null", "not a JSON object but null"),
         (b"1", "not a JSON object but a number"),

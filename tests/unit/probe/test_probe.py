@@ -1,8 +1,13 @@
 """Files as the probe sees them: the planned version or not, whole or broken, hanging or crashing."""
 
+import io
 import os
+import pickle
 import signal
+import zlib
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -96,3 +101,74 @@ def test_a_worker_that_dies_costs_its_file_and_no_other(tmp_path: Path) -> None:
         pool.close()
     assert [report.verdict for report in reports] == ["broken", "ok", "ok"]
     assert "signal 9" in reports[0].reason
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(KeyError("x"), "broken"), (OSError("no route to host"), None)])
+def test_what_the_probe_did_not_foresee_costs_its_file_unless_it_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, verdict: str | None
+) -> None:
+    (tmp_path / "f.json").write_text('{"id": 1}\n')
+    monkeypatch.setattr("include.probe.probe.probe", Mock(side_effect=error))
+    answers = io.BytesIO()
+    workers.serve(io.BytesIO(pickle.dumps(task(tmp_path / "f.json"))), answers)
+    answer = pickle.loads(answers.getvalue())
+    assert getattr(answer, "verdict", None) == verdict
+    assert str(error) in (answer.reason if verdict else str(answer))
+
+
+LINES = b"".join(b'{"id": %d}\n' % number for number in range(2000))
+
+
+@pytest.mark.parametrize(
+    ("content", "records"),
+    [
+        (zlib.compress(LINES), 2000),
+        (zlib.compress(LINES) + zlib.compress(LINES), 4000),
+        (zlib.compress(LINES)[:-4], None),
+        (zlib.compress(LINES) + b"garbage", None),
+        (zlib.compress(LINES)[:40] + b"\xff" * 40 + zlib.compress(LINES)[80:], None),
+        (b"", None),
+    ],
+)
+def test_deflated_files_are_whole_or_named(tmp_path: Path, content: bytes, records: int | None) -> None:
+    file = tmp_path / "a.json.deflate"
+    file.write_bytes(content)
+    report = probe(task(file))
+    assert (report.records, report.verdict) == (records, "broken" if records is None else "ok")
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "text"])
+def test_utf16_without_a_byte_order_mark_is_named(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "a"
+    file.write_bytes('{"id": 1}\n'.encode("utf-16-le"))
+    report = probe(task(file, kind, encoding="UTF-16"))
+    assert report.verdict == "broken"
+    assert report.reason.endswith("Is it UTF-16LE or UTF-16BE?")
+
+
+XML = '<?xml version="1.0" encoding="{}"?>\n<rows><row><s>{}</s></row></rows>'
+
+
+@pytest.mark.parametrize("encoding", ["Shift_JIS", "EUC-JP", "Big5", "GB18030", "ISO-8859-1", "UTF-16"])
+def test_xml_in_any_encoding_is_copied_as_utf8(tmp_path: Path, encoding: str) -> None:
+    text = XML.format(
+        encoding, "caf\N{LATIN SMALL LETTER E WITH ACUTE}" if encoding == "ISO-8859-1" else "\u65e5\u672c"
+    )
+    file = tmp_path / "a.xml"
+    file.write_bytes(text.encode(encoding))
+    report = probe(replace(task(file, "xml", rowTag="row"), spool=str(tmp_path / "spool")))
+    assert (report.verdict, report.records) == ("ok", 1)
+    assert Path(report.spool).read_text(encoding="utf-8").strip() == text.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (XML.format("x-unheard-of", "a").encode(), "declares the encoding x-unheard-of, which nobody knows"),
+        (XML.format("Shift_JIS", "a").encode() + b"\x81", "holds bytes that are not text in the encoding Shift_JIS"),
+    ],
+)
+def test_xml_in_an_encoding_that_it_is_not_in_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "a.xml"
+    file.write_bytes(content)
+    assert probe(task(file, "xml", rowTag="row")).reason == reason
