@@ -14,7 +14,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, Transaction, write_deltalake
 
 from include.config.settings import Settings
-from include.ledger.tables import open_table, read, storage_errors
+from include.ledger.tables import OFTEN_WRITTEN, open_table, read, storage_errors
 
 # `rejected`: nothing of the file's COPY INTO statement was loaded.
 OutcomeStatus = Literal["loaded", "quarantined", "superseded", "rejected"]
@@ -113,7 +113,8 @@ def append_once(location: str, rows: pa.Table, app_id: str, batch: int) -> bool:
         return False
     with storage_errors("Writing the Delta table", location):
         properties = CommitProperties(app_transactions=[Transaction(app_id, batch)])
-        write_deltalake(table if table is not None else location, rows, mode="append", commit_properties=properties)
+        into = location if table is None else table
+        write_deltalake(into, rows, mode="append", commit_properties=properties, configuration=OFTEN_WRITTEN)
     return True
 
 

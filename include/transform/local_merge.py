@@ -34,15 +34,16 @@ from include.transform.log_entry import Entry, Taken
 from include.transform.near_rows import File, Identity, Near, NotMerged, Spans
 from include.transform.rewrite import Rewrite
 
-# Of the files that a merge reads.
+# Of the files that a merge reads: rows that are alike take few bytes in a file, and many in memory.
 MOST_BYTES = 32 * 1024 * 1024
+MOST_ROWS = 2_000_000
 _FEATURES = {"appendOnly", "invariants", "changeDataFeed", "timestampNtz"}
 _LAST_PLAIN_WRITER = 4
 # Keys of these types are equal here where they are equal to Spark; a float's NaN and -0.0, and collations, are not.
 _KEYS = ("string", "byte", "short", "integer", "long", "boolean", "date", "timestamp", "decimal")
 _VALUES = (*_KEYS, "float", "double", "binary")
-# Keys of a field's metadata that make a column more than its values.
-_RULES = ("delta.generationExpression", "delta.invariants", "delta.identity", "CURRENT_DEFAULT", "__COLLATIONS")
+# Of a field's metadata; any other key may make a column more than its values: generated, of so many characters at most.
+_HARMLESS = ("comment", "sluice.")
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,15 @@ class LocalMerge:
             NotMerged: a file cannot be read here.
         """
         found = pa.RecordBatchReader.from_stream(self.table.get_add_actions(flatten=True)).read_all()
-        wanted = {"path", "size_bytes"} | (set() if spans is None else {f"min.{spans.start}", f"max.{spans.end}"})
-        files = found.select([name for name in found.column_names if name in wanted]).to_pylist()
-        near = [file for file in files if spans is None or _may_hold(file, spans)]
-        if sum(file["size_bytes"] for file in near) > MOST_BYTES:
+        bounds = () if spans is None else (f"min.{spans.start}", f"max.{spans.end}")
+        wanted = {
+            name: found[name] for name in ("path", "size_bytes", "num_records", *bounds) if name in found.column_names
+        }
+        wanted.update({name: _micros(wanted[name]) for name in bounds if name in wanted})
+        files = pa.table(wanted).to_pylist()
+        near = [file for file in files if spans is None or spans.meet(*(file.get(name) for name in bounds))]
+        rows = sum(file["num_records"] or 0 for file in near)
+        if sum(file["size_bytes"] for file in near) > MOST_BYTES or rows > MOST_ROWS:
             return None
         return Near.read(self.location, [File(file["path"], file["size_bytes"]) for file in near], self.arrow_schema)
 
@@ -101,16 +107,21 @@ class LocalMerge:
         opened.
 
         Raises:
-            TableLocked: another process committed meanwhile.
+            TableLocked: another process committed meanwhile, or has brought this batch in before.
             NotMerged: it could not be done here, and nothing was committed.
         """
+        app, batch = transaction
+        if (self.table.transaction_version(app) or -1) >= batch:
+            raise TableLocked(
+                f"Another process has written batch {batch} of {app} to {self.location}.", remedy="Run again."
+            )
         try:
             merge = Rewrite.of(near, rows, self.arrow_schema, identity, gone)
             now = int(time.time() * 1000)
             entry = Entry(note, transaction, merge.figures)
-            actions = [*entry.lines(self.table.version(), now), *merge.files(self.location, now)]
-            if merge.touched.size and self._feeds:
-                actions.append(log_entry.change(self.location, merge.changes()))
+            changes = merge.changes() if merge.touched.size and self._feeds else None
+            files = log_entry.written(self.location, merge.parts(), changes, now)
+            actions = [*entry.lines(self.table.version(), now), *merge.gone(now), *files]
             log_entry.put(self.table, self.location, actions)
         except Taken as error:
             raise TableLocked(
@@ -124,12 +135,8 @@ class LocalMerge:
         return str(self.table.metadata().configuration.get(CHANGE_FEED, "false")).lower() == "true"
 
 
-def _may_hold(file: Mapping[str, Any], spans: Spans) -> bool:
-    return spans.meet(*(_micros(file.get(name)) for name in (f"min.{spans.start}", f"max.{spans.end}")))
-
-
-def _micros(moment: Any) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1_000_000)
+def _micros(moments: pa.ChunkedArray) -> pa.ChunkedArray:
+    return moments.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
 
 
 def _plain(table: DeltaTable) -> bool:
@@ -143,12 +150,15 @@ def _plain(table: DeltaTable) -> bool:
 
 def _plain_columns(table: DeltaTable, keys: Collection[str]) -> bool:
     fields = json.loads(table.schema().to_json())["fields"]
-    if any(rule in (field.get("metadata") or {}) for field in fields for rule in _RULES):
-        return False
     kinds = {field["name"]: field["type"] for field in fields}
     if not {*keys} <= {*kinds} or not all(_is(kinds[key], _KEYS) for key in keys):
         return False
-    return all(field["nullable"] and _known(field["type"]) for field in fields)
+    return all(_plain_field(field) for field in fields)
+
+
+def _plain_field(field: Mapping[str, Any]) -> bool:
+    harmless = all(key.startswith(_HARMLESS) for key in field.get("metadata") or {})
+    return bool(field["nullable"]) and harmless and _known(field["type"])
 
 
 def _is(kind: Any, names: Sequence[str]) -> bool:
@@ -159,7 +169,7 @@ def _known(kind: Any) -> bool:
     if isinstance(kind, str):
         return _is(kind, (*_VALUES, "timestamp_ntz"))
     if kind["type"] == "struct":
-        return all(field["nullable"] and _known(field["type"]) for field in kind["fields"])
+        return all(_plain_field(field) for field in kind["fields"])
     if kind["type"] == "array":
         return bool(kind["containsNull"]) and _known(kind["elementType"])
     return kind["type"] == "map" and _known(kind["keyType"]) and _known(kind["valueType"])

@@ -1,13 +1,15 @@
 """The rows of a table that a merge may meet: read from the files of their times, and matched by their keys. Arrow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import types
 
 Numbers = npt.NDArray[np.int64]
 
@@ -15,6 +17,14 @@ Numbers = npt.NDArray[np.int64]
 SLACK = 1000
 _MOST_CODES = 1 << 31
 NOBODY = -1
+# Of types of one kind values are the same or, out of range, an error.
+_KINDS: Sequence[Callable[[pa.DataType], bool]] = (
+    types.is_integer,
+    types.is_floating,
+    types.is_decimal,
+    lambda kind: types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind),
+    lambda kind: types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind),
+)
 
 
 class NotMerged(Exception):
@@ -89,7 +99,7 @@ class Near:
         Raises:
             NotMerged: a file has columns of other types.
         """
-        tables = [_read(Path(location, file.path), schema) for file in files]
+        tables = [_read(Path(location, unquote(file.path)), schema) for file in files]
         numbers = [np.full(table.num_rows, number, dtype=np.int64) for number, table in enumerate(tables)]
         rows = pa.concat_tables(tables) if tables else schema.empty_table()
         return cls(files, rows, np.concatenate(numbers) if numbers else np.zeros(0, dtype=np.int64))
@@ -130,7 +140,7 @@ def micros(column: pa.ChunkedArray) -> Numbers:
     return found
 
 
-def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def fitted(rows: pa.Table, schema: pa.Schema, *, in_file: bool = False) -> pa.Table:
     """The rows with the columns of the schema, NULL where they have none.
 
     Raises:
@@ -141,11 +151,32 @@ def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         if column.name not in rows.column_names:
             columns.append(pa.nulls(rows.num_rows, column.type))
             continue
+        if not _of_a_kind(rows.schema.field(column.name).type, column.type, in_file=in_file):
+            raise NotMerged(f"{column.name} is {rows[column.name].type}, not {column.type}")
         try:
             columns.append(rows[column.name].cast(column.type))
         except pa.ArrowException as error:
             raise NotMerged(f"{column.name} is {rows[column.name].type}, not {column.type}: {error}") from error
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _of_a_kind(found: pa.DataType, wanted: pa.DataType, *, in_file: bool = False) -> bool:
+    """False where Arrow would make a value of what is another one to Spark, or none: a number of a text.
+
+    In a file times of 96 bits are of no zone to Parquet, and of UTC to Delta.
+    """
+    if types.is_timestamp(wanted):
+        return types.is_timestamp(found) and (in_file or (found.tz is None) == (wanted.tz is None))
+    if types.is_struct(wanted) and types.is_struct(found):
+        names = {field.name for field in found} & {field.name for field in wanted}
+        pairs = [(found.field(name).type, wanted.field(name).type) for name in names]
+    elif types.is_map(wanted) and types.is_map(found):
+        pairs = [(found.key_type, wanted.key_type), (found.item_type, wanted.item_type)]
+    elif types.is_list(wanted) and types.is_list(found):
+        pairs = [(found.value_type, wanted.value_type)]
+    else:
+        return bool(found == wanted) or any(all(map(is_kind, (found, wanted))) for is_kind in _KINDS)
+    return all(_of_a_kind(*pair, in_file=in_file) for pair in pairs)
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -154,4 +185,4 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
         found = pq.ParquetFile(path, coerce_int96_timestamp_unit="us").read()
     except (OSError, pa.ArrowException) as error:
         raise NotMerged(f"{path} cannot be read: {error}") from error
-    return fitted(found, schema)
+    return fitted(found, schema, in_file=True)

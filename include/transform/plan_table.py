@@ -4,7 +4,7 @@ All batches of one planning are ONE commit on the version that the planning had 
 plans again. So no version of the source is planned twice or passed over, and a kill leaves all of a plan or nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -12,7 +12,7 @@ from deltalake.exceptions import DeltaError
 
 from include.config.errors import LedgerContention, StateLost
 from include.config.settings import Settings
-from include.ledger.tables import open_table, read, storage_errors
+from include.ledger.tables import OFTEN_WRITTEN, open_table, read, storage_errors
 from include.transform.ranges import PlannedRange, VersionRange, pins_of, tables_of
 
 PLAN_APP_ID = "sluice-plan"
@@ -33,6 +33,8 @@ PLAN = pa.schema(
         pa.field("tables", pa.string()),  # later than the others: tables that were made before do not have it
     ]
 )
+
+_CONFIGURATION: Mapping[str, str | None] = {"delta.appendOnly": "true", **OFTEN_WRITTEN}
 
 
 class PlanMoved(LedgerContention):
@@ -106,7 +108,7 @@ class PlanTable:
     def _create(self) -> DeltaTable:
         with storage_errors("Creating the plan", self.location):
             try:
-                return DeltaTable.create(self.location, PLAN, mode="error", configuration={"delta.appendOnly": "true"})
+                return DeltaTable.create(self.location, PLAN, mode="error", configuration=_CONFIGURATION)
             except (DeltaError, OSError):
                 if open_table(self.location) is None:
                     raise

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.transform import log_entry
-from include.transform.near_rows import NOBODY, Identity, Near, NotMerged, Numbers, fitted, micros
+from include.transform.near_rows import NOBODY, Identity, Near, NotMerged, Numbers, codes, fitted, micros
 
 # Of a file, as it is in memory.
 ROWS_PER_FILE = 25_000
@@ -41,10 +41,14 @@ class Rewrite:
         """What it takes to bring in `rows`; those go whose column `gone` (if it is named) is true.
 
         Raises:
-            NotMerged: a value fits no column, or the standing rows are not told apart by the identity.
+            NotMerged: a value fits no column, or the rows are not told apart by the identity.
         """
         goes = rows[gone].to_numpy(zero_copy_only=False).astype(bool) if gone else np.zeros(rows.num_rows, dtype=bool)
         fitting = fitted(rows, schema)
+        if fitting[identity.time].null_count or len(np.unique(codes([fitting.select(identity.columns)])[0])) < len(
+            goes
+        ):
+            raise NotMerged("of the rows that come two have equal keys, or one has no time")
         places = near.places(fitting, identity.columns)
         met = np.flatnonzero(places != NOBODY)
         standing = np.full(rows.num_rows, NOBODY, dtype=np.int64)
@@ -70,13 +74,10 @@ class Rewrite:
             "numTargetFilesRemoved": len(self.touched),
         }
 
-    def files(self, location: str, now: int) -> Iterator[Mapping[str, Any]]:
-        """The actions: files that go, and files with the rows that stay and come, which this writes."""
+    def gone(self, now: int) -> Iterator[Mapping[str, Any]]:
+        """The actions that take away the files that are written anew."""
         for number in self.touched:
-            file = self.near.files[number]
-            yield log_entry.remove(log_entry.Gone(file.path, file.size), now)
-        for part in self._parts():
-            yield log_entry.add(location, part, now)
+            yield log_entry.remove(self.near.files[number], now)
 
     def changes(self) -> pa.Table:
         """The rows of the change feed."""
@@ -90,7 +91,7 @@ class Rewrite:
             ]
         )
 
-    def _parts(self) -> Iterator[pa.Table]:
+    def parts(self) -> Iterator[pa.Table]:
         """The rows of the new files, in the order of time; no file reaches over one that stays."""
         keeps = np.isin(self.near.file, self.touched)
         keeps[self.updates[self.updates != NOBODY]] = False
