@@ -12,6 +12,7 @@ from include.cache.errors import CannotCache, DuplicateKeys
 from include.cache.keys import Rows, Words, key_hashes, present
 from include.cache.latest import latest_rows
 from include.cache.snapshot import partition_file, partition_of
+from include.cache.widths import widest_row
 
 # Sorting a partition takes about three times its size; the offsets of its texts must fit into 32 bits.
 PARTITION_BYTES = 64 * 1024 * 1024
@@ -28,6 +29,7 @@ class Built:
     partitions: int
     rows: int
     bytes: int
+    widest: int  # bytes of the widest row
 
 
 class BaseBuilder:
@@ -88,9 +90,9 @@ class BaseBuilder:
             writer.close()
         if self._taken_bytes > MAX_MISJUDGED * self._target * self.partitions and self.partitions < MAX_PARTITIONS:
             return self._into_more().finish()
-        rows = sum(self._write(partition) for partition in range(self.partitions))
+        written = [self._write(partition) for partition in range(self.partitions)]
         size = sum(partition_file(self._folder, number).stat().st_size for number in range(self.partitions))
-        return Built(self.partitions, rows, size)
+        return Built(self.partitions, sum(rows for rows, _ in written), size, max(widest for _, widest in written))
 
     def _into_more(self) -> "BaseBuilder":
         """The rows once more: files that compress well hold far more than their size says."""
@@ -138,13 +140,14 @@ class BaseBuilder:
         self._waiting[partition] = []
         Path(self._spill_file(partition)).unlink(missing_ok=True)
 
-    def _write(self, partition: int) -> int:
+    def _write(self, partition: int) -> tuple[int, int]:
+        """Write a partition; returns its rows, and the bytes of the widest."""
         table = pa.Table.from_batches(self._rows_of(partition), schema=stored_schema(self._schema))
         if self._latest_by is not None:
             table = latest_rows(table, [1 + key for key in self._keys], 1 + self._latest_by, self._key_names)
-        write_sorted(table, partition_file(self._folder, partition), self._keys, self._key_names)
+        widest = write_sorted(table, partition_file(self._folder, partition), self._keys, self._key_names)
         self._forget(partition)
-        return int(table.num_rows)
+        return int(table.num_rows), widest
 
 
 def stored_schema(schema: pa.Schema) -> pa.Schema:
@@ -152,8 +155,10 @@ def stored_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([HASH_FIELD, *schema])
 
 
-def write_sorted(table: pa.Table, file: Path, keys: Sequence[int], names: Sequence[str], *, extra: int = 0) -> None:
+def write_sorted(table: pa.Table, file: Path, keys: Sequence[int], names: Sequence[str], *, extra: int = 0) -> int:
     """Write rows as one batch sorted by the hash in column 0; `extra` columns stand between it and the table's own.
+
+    Returns the bytes of the widest row.
 
     Raises:
         DuplicateKeys: two rows have one key.
@@ -170,6 +175,7 @@ def write_sorted(table: pa.Table, file: Path, keys: Sequence[int], names: Sequen
     refuse_duplicates(batch, [1 + extra + key for key in keys], names)
     with pa.ipc.new_file(str(file), table.schema) as writer:
         writer.write_batch(batch)
+    return widest_row(batch)
 
 
 def refuse_duplicates(batch: pa.RecordBatch, keys: Sequence[int], names: Sequence[str]) -> None:

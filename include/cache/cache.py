@@ -30,11 +30,12 @@ from include.cache.dimension import (
 from include.cache.errors import CannotCache
 from include.cache.exact import inexact_times, rows_of
 from include.cache.figures import CacheFigures
+from include.cache.julian import shifted_file
 from include.cache.leases import Lease
 from include.cache.memory import Memory, measure
 from include.cache.overlay import MAX_SHARE, link_base, write_overlay
 from include.cache.snapshot import Snapshot, SnapshotMeta
-from include.cache.store import SnapshotStore
+from include.cache.store import SnapshotStore, remove_idle
 from include.cache.versions import VersionGone, open_version, unread
 from include.config.errors import StorageError
 from include.ledger.tables import storage_errors
@@ -89,8 +90,13 @@ class DimensionCache:
         return current_version(self.dimension.root)
 
     def note_use(self) -> None:
-        """Remember that a run joins with this dimension: the adaptive refresh makes snapshots before the next use."""
-        self._store.note_use()
+        """Remember that a run joins with this dimension: the adaptive refresh makes snapshots before the next use.
+
+        Raises:
+            StorageError: the snapshot's folder failed.
+        """
+        with storage_errors("Noting a use", str(self._store.folder)):
+            self._store.note_use()
 
     def hold(self, version: TableVersion) -> Held:
         """The snapshot of exactly this version, made now if it has to be.
@@ -117,6 +123,7 @@ class DimensionCache:
                 held = self._held(version)
                 newest = current_version(self.dimension.root)
                 self._store.remove_unused(keep=version if newest is None else _newer(version, newest))
+                remove_idle(self._home)
         if held is None:
             raise VersionGone(f"The snapshot {version.folder_name} vanished.", remedy="Who deletes files there?")
         self.figures.frugal += self.frugal
@@ -214,7 +221,7 @@ class DimensionCache:
                 return None
             try:
                 return self._changed(table, commits, lease.folder, folder)
-            except (NotExact, DeltaError, OSError) as error:
+            except (NotExact, DeltaError, OSError, pa.ArrowException) as error:
                 self.figures.note_rebuild(str(error))
                 for file in folder.glob("*.arrow"):
                     file.unlink()
@@ -228,14 +235,16 @@ class DimensionCache:
                 (folder / "overlay.arrow").hardlink_to(old_folder / "overlay.arrow")
             return replace(old.meta, version=table.version(), made="linked")
         schema = self._schema(table)
+        if path := shifted_file(table, schema, commits.added):
+            raise NotExact(f"Spark shifts the old dates of {path}")
         by = self._store.dimension.latest_by
         if by is not None and (commits.removed or commits.odd_files):
             raise NotExact("rows were taken away, and earlier ones of their keys may be the latest again")
         difference, source = _difference(table, commits, old, schema, by)
-        stored, rows = write_overlay(old, difference, folder, schema)
-        if stored > max(MAX_SHARE * old.meta.base_rows, 1):
-            raise NotExact(f"{stored} of {old.meta.base_rows} rows have changed since the base was built")
-        return replace(old.meta, version=table.version(), overlay_rows=stored, rows=rows, made=source)
+        meta = write_overlay(old, difference, folder, schema)
+        if meta.overlay_rows > max(MAX_SHARE * meta.base_rows, 1):
+            raise NotExact(f"{meta.overlay_rows} of {meta.base_rows} rows have changed since the base was built")
+        return replace(meta, version=table.version(), made=source)
 
     def _schema(self, table: DeltaTable) -> pa.Schema:
         names = self._store.dimension.stored
@@ -248,6 +257,12 @@ class DimensionCache:
         keys = self._store.dimension.keys
         by = self._store.dimension.latest_by
         check_keys(schema, keys if by is None else (*keys, by), self.dimension.table)
+        if path := shifted_file(table, schema):
+            raise CannotCache(
+                f"The file {path} of {self.dimension.table} has dates before 1900 in the calendar of Spark 2, which "
+                "only Spark reads right.",
+                remedy="Write the table anew with the Spark of today, or leave `cached` out.",
+            )
         stored = sum(pa.table(table.get_add_actions())["size_bytes"].to_pylist())
         self._refuse_full_disk(folder, stored)
         builder = BaseBuilder(folder, schema, keys, stored * _ARROW_RATIO, max(1 << 20, int(free * _BUILD_SHARE)), by)
@@ -272,6 +287,7 @@ class DimensionCache:
             made="rebuilt",
             made_at=0.0,
             seconds=0.0,
+            widest=built.widest,
         )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from include.cache.dimension import fields_of
+from include.cache.dimension import NoSuchColumn, fields_of
+from include.cache.errors import CannotCache
 from include.config.settings import is_remote
 from include.ledger.tables import storage_errors
 
@@ -73,11 +74,18 @@ class _Summary:
                 if action["id"] != self._table_id:
                     return "the table was created anew"
                 self._metadata = True
-                names = [known["name"] for known in json.loads(self._fields)]
-                self._schema |= fields_of(action["schemaString"], names, self._table_id) != self._fields
+                self._schema |= self._other_fields(action["schemaString"])
             elif kind in ("add", "remove"):
                 self._file(kind, action, has_feed=has_feed)
         return ""
+
+    def _other_fields(self, schema: str) -> bool:
+        """Whether the snapshot's columns are others, or were gone for a while: one of an old name may be a new one."""
+        names = [known["name"] for known in json.loads(self._fields)]
+        try:
+            return fields_of(schema, names, self._table_id) != self._fields
+        except (NoSuchColumn, CannotCache):
+            return True
 
     def _file(self, kind: str, action: Action, *, has_feed: bool) -> None:
         path = action["path"]

@@ -1,6 +1,7 @@
 """A new snapshot from an old one and the rows that differ: the base is shared by hard links, the rest is an overlay."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 from include.cache.build import HASH_FIELD, write_sorted
 from include.cache.difference import Difference
 from include.cache.keys import key_hashes
-from include.cache.snapshot import OVERLAY, Snapshot, partition_file
+from include.cache.snapshot import OVERLAY, Snapshot, SnapshotMeta, partition_file
 
 # Above this share of the base a rebuild makes look-ups cheaper again.
 MAX_SHARE = 0.2
@@ -22,8 +23,8 @@ def link_base(old: Path, new: Path, partitions: int) -> None:
         os.link(partition_file(old, number), partition_file(new, number))
 
 
-def write_overlay(old: Snapshot, difference: Difference, folder: Path, schema: pa.Schema) -> tuple[int, int]:
-    """Write the old overlay with `difference` laid over it; returns the rows in it, and those of the whole snapshot.
+def write_overlay(old: Snapshot, difference: Difference, folder: Path, schema: pa.Schema) -> SnapshotMeta:
+    """Write the old overlay with `difference` laid over it; returns what the snapshot holds then.
 
     Raises:
         DuplicateKeys: the difference has a key twice, which is a defect of what made it.
@@ -44,8 +45,13 @@ def write_overlay(old: Snapshot, difference: Difference, folder: Path, schema: p
     ]
     overlay = pa.concat_tables(parts).combine_chunks()
     stored = pa.Table.from_arrays(overlay.columns, schema=fields)
-    write_sorted(stored, folder / OVERLAY, [schema.get_field_index(key) for key in keys], keys, extra=1)
-    return int(stored.num_rows), old.meta.rows - replaced + len(rows)
+    widest = write_sorted(stored, folder / OVERLAY, [schema.get_field_index(key) for key in keys], keys, extra=1)
+    return replace(
+        old.meta,
+        overlay_rows=int(stored.num_rows),
+        rows=old.meta.rows - replaced + len(rows),
+        widest=max(old.meta.widest, widest),
+    )
 
 
 def _kept(old: Snapshot, touched: list[pa.Array], names: list[str]) -> list[pa.Table]:

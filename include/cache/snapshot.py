@@ -24,7 +24,9 @@ from include.cache.keys import Flags, Rows, Words, indices, integers, key_hashes
 META = "snapshot.json"
 OVERLAY = "overlay.arrow"
 HASH_BITS = 64
+# What the partners of rows that are looked up at once take: of the mean width, and if all were of the greatest.
 ROWS_BYTES = 64 << 20
+MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class SnapshotMeta:
 
     `fields` are the fields of its columns as the table's Delta schema has them, in JSON. `base_rows` and
     `overlay_rows` count stored rows, `rows` is what the table version has without those whose key holds a NULL.
-    `made` says how it came to be, `made_at` when (seconds since 1970), `seconds` how long that took.
+    `made` says how it came to be, `made_at` when (seconds since 1970), `seconds` how long that took. `widest` are the
+    most bytes that a row takes.
     """
 
     table_id: str
@@ -48,6 +51,7 @@ class SnapshotMeta:
     made: str
     made_at: float
     seconds: float
+    widest: int = 0  # of snapshots that were made before it was known
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -156,7 +160,8 @@ class Snapshot:
     def rows_at_once(self) -> int:
         """How many rows' partners fit well into a worker's memory, and into an Arrow column of texts."""
         stored = max(1, self.meta.base_rows + self.meta.overlay_rows)
-        return max(1, ROWS_BYTES * stored // max(1, self.meta.bytes))
+        usual, widest = ROWS_BYTES * stored // max(1, self.meta.bytes), MOST_BYTES // max(1, self.meta.widest)
+        return max(1, min(usual, widest))
 
     def give_back(self) -> None:
         """Keep no page of it in memory: what is looked up next is read from the disk again."""

@@ -11,15 +11,17 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from include.cache.dimension import Dimension, TableVersion, local_folder
 from include.cache.leases import LEASE, Lease, lease, only_one, unused
 from include.cache.snapshot import META, SnapshotMeta, read_meta, write_meta
+from include.config.errors import StorageError
 
 BUILD_PATIENCE = 1800.0  # seconds to wait for another process that builds
 MAX_USES = 200
+IDLE_SECONDS = 30 * 86400.0  # after which a dimension that no run joins with, or refreshes, loses its snapshots
 _HALF = ".half-"
 _GONE = ".gone-"
 
@@ -108,11 +110,16 @@ class SnapshotStore:
                 shutil.rmtree(left)
             yield
 
-    def remove_unused(self, keep: TableVersion) -> int:
+    @property
+    def last_active(self) -> float:
+        """When a run last used it or made a snapshot of it."""
+        return max([*self.uses()[-1:], *(meta.made_at for meta in self.metas())], default=0.0)
+
+    def remove_unused(self, keep: TableVersion | None = None) -> int:
         """Remove all snapshots but `keep` that nobody holds; returns how many. Call it under `building`."""
         removed = 0
         for folder in self._folders():
-            if folder.name == keep.folder_name:
+            if keep is not None and folder.name == keep.folder_name:
                 continue
             with unused(folder) as free:
                 if free:
@@ -132,6 +139,16 @@ def all_stores(home: Path) -> list[SnapshotStore]:
     """Every store of this host."""
     files = sorted(local_folder(home).glob("*/dimension.json"))
     return [SnapshotStore(file.parent, Dimension.from_json(file.read_text())) for file in files]
+
+
+def remove_idle(home: Path) -> int:
+    """Remove the snapshots that nobody has used for long: of columns that no join takes any more; returns how many."""
+    removed = 0
+    for store in all_stores(home):
+        if any(store.metas()) and time.time() - store.last_active > IDLE_SECONDS:
+            with suppress(StorageError), only_one(store.folder / "build.lock", patience=0.0):  # else it is not idle
+                removed += store.remove_unused()
+    return removed
 
 
 def _to_disk(folder: Path) -> None:

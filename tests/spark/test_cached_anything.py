@@ -145,6 +145,9 @@ class Dimension:
     def insert(self, keys: list[tuple[Any, ...]]) -> None:
         frame = self.frame(keys).coalesce(1)
         self.spark.conf.set("spark.sql.parquet.outputTimestampType", self.rng.choice(["INT96", "TIMESTAMP_MICROS"]))
+        calendar = self.rng.choice(["CORRECTED"] * 5 + ["LEGACY"])  # of files by Spark 2, but for their version
+        for kind in ("datetime", "int96"):
+            self.spark.conf.set(f"spark.sql.parquet.{kind}RebaseModeInWrite", calendar)
         frame.write.format("delta").mode("append").save(self.root)
 
     def there(self) -> set[tuple[Any, ...]]:
@@ -157,7 +160,7 @@ class Dimension:
         happenings += [self.compact, self.overwrite, self.anew, self.restore, self.switch_feed, self.purge]
         happenings += [self.add_column]
         if "mapping" in self.features:
-            happenings += [self.drop_column, self.rename_column]
+            happenings += [self.drop_column, self.rename_column, self.empty_column]
         happening = self.rng.choice(happenings)
         log.info("%s", happening.__name__)
         happening()
@@ -244,6 +247,15 @@ class Dimension:
             name = self.rng.choice([*self.values])
             self.spark.sql(f"ALTER TABLE {self.sql} DROP COLUMN `{name}`")
             del self.values[name]
+
+    def empty_column(self) -> None:
+        """Another column of the same name and type."""
+        if len(self.values) > 1:
+            name, kind = self.rng.choice([*self.values.items()])
+            self.spark.sql(f"ALTER TABLE {self.sql} DROP COLUMN `{name}`")
+            self.spark.sql(f"ALTER TABLE {self.sql} ADD COLUMNS (`{name}` {kind})")
+            del self.values[name]
+            self.values[name] = kind
 
     def rename_column(self) -> None:
         names = [*self.values]

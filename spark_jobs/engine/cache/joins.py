@@ -36,6 +36,7 @@ class _Served:
     counters: Counters
     held: dict[TableVersion, Held] = field(default_factory=dict)
     failed: dict[TableVersion, tuple[float, Exception]] = field(default_factory=dict)
+    noted: bool = False  # that this run uses it
 
 
 class CachedJoins:
@@ -104,18 +105,18 @@ class CachedJoins:
     def close(self) -> None:
         """Let the snapshots go."""
         for served in self._served.values():
-            for held in served.held.values():
-                held.lease.close()
-            served.held.clear()
+            _let_go(served)
 
     def _serving(self, dimension: Dimension) -> _Served:
         if dimension not in self._served:
             cache = DimensionCache(self._settings.home, dimension, self._memory)
-            cache.note_use()
             self._served[dimension] = _Served(cache, Counters.of(self._spark))
         return self._served[dimension]
 
     def _held(self, served: _Served, version: TableVersion) -> Held:
+        if not served.noted:
+            served.cache.note_use()
+            served.noted = True
         standing = served.held.get(version)
         if standing is not None:
             served.cache.keep_using(standing)
@@ -123,6 +124,7 @@ class CachedJoins:
         until, failure = served.failed.get(version, (0.0, None))
         if failure is not None and time.monotonic() < until:
             raise failure
+        _let_go(served)  # batches go from older versions to newer ones
         try:
             served.held[version] = served.cache.hold(version)
         except (CannotCache, StorageError) as error:
@@ -143,6 +145,12 @@ class CachedJoins:
                 f"The executors of {master} may run on other hosts, which do not have the snapshot.",
                 remedy="Set SLUICE_SHARED_HOME=true where they see SLUICE_HOME at its path, or take a local master.",
             )
+
+
+def _let_go(served: _Served) -> None:
+    for held in served.held.values():
+        held.lease.close()
+    served.held.clear()
 
 
 def refuse_duplicates(other: DataFrame, keys: Sequence[str], table: str) -> None:

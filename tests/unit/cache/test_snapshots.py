@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,10 +23,10 @@ from deltalake import DeltaTable, write_deltalake
 from include.cache.build import BaseBuilder, Built
 from include.cache.cache import DimensionCache, Held, MemoryPressure
 from include.cache.dimension import Dimension, TableVersion
-from include.cache.errors import DuplicateKeys
+from include.cache.errors import CannotCache, DuplicateKeys
 from include.cache.memory import Memory, measure
 from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
-from include.cache.store import SnapshotStore
+from include.cache.store import IDLE_SECONDS, SnapshotStore, remove_idle
 from include.cache.versions import VersionGone
 from include.config.errors import StorageError
 
@@ -364,18 +365,109 @@ def test_times_of_any_year_are_those_that_spark_wrote(tmp_path: Path) -> None:
 def test_memory_is_measured_of_the_host_or_its_smaller_control_group(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 1000 kB\nMemAvailable: 500 kB\n")
-    assert measure(meminfo, tmp_path) == Memory(500 * 1024, 1000 * 1024)
+    none = tmp_path / "none"
+    assert measure(meminfo, tmp_path, none) == Memory(500 * 1024, 1000 * 1024)
     (tmp_path / "memory.max").write_text("300000\n")
     (tmp_path / "memory.current").write_text("250000\n")
     (tmp_path / "memory.stat").write_text("inactive_file 20000\nactive_file 5000\n")
-    assert measure(meminfo, tmp_path) == Memory(75_000, 300_000)
+    assert measure(meminfo, tmp_path, none) == Memory(75_000, 300_000)
     first = tmp_path / "v1" / "memory"
     first.mkdir(parents=True)
     (first / "memory.usage_in_bytes").write_text("250000\n")
     (first / "memory.stat").write_text("cache 1\ntotal_inactive_file 20000\ntotal_active_file 5000\n")
     for limit, found in (("300000", Memory(75_000, 300_000)), (str(2**63 - 4096), Memory(500 * 1024, 1000 * 1024))):
         (first / "memory.limit_in_bytes").write_text(limit)
-        assert measure(meminfo, tmp_path / "v1") == found
+        assert measure(meminfo, tmp_path / "v1", none) == found
+
+
+def test_limit_of_an_outer_control_group_holds_too(tmp_path: Path) -> None:
+    meminfo, membership = tmp_path / "meminfo", tmp_path / "membership"
+    meminfo.write_text("MemTotal: 1000 kB\nMemAvailable: 500 kB\n")
+    membership.write_text("4:cpu,cpuacct:/else\n0::/system.slice/worker.service\n")
+    inner = tmp_path / "cgroup" / "system.slice" / "worker.service"
+    inner.mkdir(parents=True)
+    for folder, limit in ((inner, "max"), (inner.parent, "300000")):
+        (folder / "memory.max").write_text(limit)
+        (folder / "memory.current").write_text("250000")
+        (folder / "memory.stat").write_text("inactive_file 20000\nactive_file 5000\n")
+    assert measure(meminfo, tmp_path / "cgroup", membership) == Memory(75_000, 300_000)
+
+
+def test_column_that_was_gone_for_a_while_is_another_one(table: Table) -> None:
+    table.hold().lease.close()
+    keys = {"k": [1, 2], "n": ["n1", "n2"]}
+    write_deltalake(table.root, pa.table(keys), mode="overwrite", schema_mode="overwrite")
+    write_deltalake(table.root, pa.table({**keys, "v": ["c", "d"]}), mode="overwrite", schema_mode="overwrite")
+    table.rows = {(1, "n1"): "c", (2, "n2"): "d"}
+    table.check(table.hold())
+
+
+def test_old_dates_in_the_calendar_of_spark_2_are_left_to_spark_also_when_a_change_brings_them(tmp_path: Path) -> None:
+    root = str(tmp_path / "d")
+    dimension = Dimension("d", root, ("k",), ("day",))
+
+    def add(keys: list[int], day: dt.date, footer: dict[str, str]) -> None:
+        write_deltalake(root, pa.table({"k": keys, "day": [day] * len(keys)}), mode="append")
+        newest = max(Path(root).glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+        size = newest.stat().st_size
+        pq.write_table(pq.read_table(newest).replace_schema_metadata(footer), newest)
+        log = max(Path(root, "_delta_log").glob("*.json"))
+        log.write_text(log.read_text().replace(f'"size":{size}', f'"size":{newest.stat().st_size}'))
+
+    def hold() -> None:
+        cache = DimensionCache(tmp_path, dimension, lambda: PLENTY)
+        newest = cache.newest()
+        assert newest is not None
+        cache.hold(newest).lease.close()
+
+    old, young = dt.date(1500, 1, 1), dt.date(2020, 1, 1)
+    add([*range(100)], old, {"org.apache.spark.version": "4.2.0"})
+    add([100], young, {"org.apache.spark.version": "2.4.8"})
+    add([101], old, {})
+    hold()
+    for number, footer in enumerate(({"version": "2.4.8"}, {"version": "4.2.0", "legacyDateTime": ""})):
+        add([102 + number], old, {f"org.apache.spark.{key}": value for key, value in footer.items()})
+        with pytest.raises(CannotCache, match="dates before 1900 in the calendar of Spark 2"):
+            hold()
+        DeltaTable(root).delete(f"k = {102 + number}")
+        hold()
+
+
+def test_rows_far_wider_than_the_others_are_looked_up_few_at_a_time(tmp_path: Path) -> None:
+    root = str(tmp_path / "d")
+    write_deltalake(root, pa.table({"k": range(3000), "v": ["x"] * 3000}), configuration=FEED)
+    cache = DimensionCache(tmp_path, Dimension("d", root, ("k",), ("v",)), lambda: PLENTY)
+
+    def rows_at_once() -> int:
+        newest = cache.newest()
+        assert newest is not None
+        with cache.hold(newest).lease as held:
+            return Snapshot(held.folder).rows_at_once
+
+    assert rows_at_once() > 100_000
+    DeltaTable(root).update(new_values={"v": "x" * 1_000_000}, predicate="k = 7")
+    assert rows_at_once() < 300  # all keys of a batch may be 7
+    DeltaTable(root).optimize.compact()
+    assert rows_at_once() < 300
+    shutil.rmtree(tmp_path / "cache")
+    assert rows_at_once() < 300
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_dimension_that_nobody_uses_any_more_loses_its_snapshots(table: Table, held: bool) -> None:
+    lease = table.hold().lease
+    store = SnapshotStore.of(table.home, table.dimension)
+    long_ago = time.time() - IDLE_SECONDS - 1
+    (store.folder / "uses").write_text(f"{long_ago}\n")
+    (meta,) = store.metas()
+    file = store.folder / "snapshots" / f"{meta.table_id}-{meta.version}"
+    write_meta(file, replace(meta, made_at=long_ago))
+    if not held:
+        lease.close()
+    assert remove_idle(table.home) == (0 if held else 1)
+    assert len(store.metas()) == (1 if held else 0)
+    table.check(table.hold())
+    assert remove_idle(table.home) == 0
 
 
 def test_damaged_snapshot_is_made_again(table: Table) -> None:
