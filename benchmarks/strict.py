@@ -4,7 +4,7 @@
 
 One warm session, clean files, no sink but `noop`; rounds are interleaved, CPU is that of the JVM, this process and the
 probe's workers together, medians. For JSON and CSV also with 1, 10 and 100 % of lines that do not parse. Writes
-benchmarks/strict.md.
+benchmarks/strict.md and its chart, strict.svg.
 """
 
 import json
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
@@ -36,6 +37,9 @@ SCHEMA = "id bigint, carrier string, origin string, distance double, delay bigin
 COLUMNS = tuple(column.split()[0] for column in SCHEMA.split(", "))
 FILES = 8
 OUT = Path(__file__).with_name("strict.md")
+CHART = OUT.with_suffix(".svg")
+GOALS = {"json": 1.4, "csv": 1.3, "parquet": 1.05}
+COLOURS = {"json": "#2a78d6", "csv": "#d65f2a"}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -170,8 +174,30 @@ def _planned(path: str) -> Planned:
     return Planned(path, status.st_size, status.st_mtime_ns // 1000)
 
 
-def run(rows: int, rounds: int) -> str:
-    """The table."""
+@dataclass(frozen=True)
+class Measured:
+    """Medians of a case, CPU seconds: Spark's own read, the strict one, and that with each record's file beside it."""
+
+    case: Case
+    lax: float
+    strict: float
+    named: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the CPU of Spark's own read."""
+        return self.strict / self.lax
+
+    def line(self) -> str:
+        """A line of the table."""
+        goal = GOALS[self.case.format] if self.case.dirty == 0 else ""
+        figures = f"{self.lax:.2f} | {self.strict:.2f} | {self.ratio:.2f} | {goal} | {self.named:.2f}"
+        return f"| {self.case.format} | {self.case.dirty} % | {figures} |"
+
+
+def run(rows: int, rounds: int) -> list[Measured]:
+    """Every case."""
+    measured = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bench = Bench(rows, folder)
@@ -180,34 +206,59 @@ def run(rows: int, rounds: int) -> str:
             for kind, steps in (("json", (0, 1, 10, 100)), ("csv", (0, 1, 10, 100)), ("parquet", (0,)))
             for dirty in steps
         ]
-        lines = [
-            "| format | dirty lines | lax, CPU s | strict, CPU s | ratio | strict, with each record's file, CPU s |",
-            "|---|---|---|---|---|---|",
-        ]
         ways = (bench.lax, bench.strict, bench.named)
         for case in cases:
             for way in ways:
                 way(case)
             rows_of = [[bench.cpu(way, case) for way in ways] for _ in range(rounds)]
-            lax, strict, named = (statistics.median(column) for column in zip(*rows_of, strict=True))
-            ratio = f"{lax:.2f} | {strict:.2f} | {strict / lax:.2f}"
-            lines.append(f"| {case.format} | {case.dirty} % | {ratio} | {named:.2f} |")
-            sys.stderr.write(lines[-1] + "\n")
+            measured.append(Measured(case, *(statistics.median(column) for column in zip(*rows_of, strict=True))))
+            sys.stderr.write(measured[-1].line() + "\n")
         bench.pool.close()
         bench.spark.stop()
-    return "\n".join(lines)
+    return measured
+
+
+def draw(measured: list[Measured]) -> None:
+    """The ratio by the share of dirty lines, a line a format."""
+    plt.switch_backend("Agg")  # a file, on a machine without a display
+    plt.rcParams["svg.hashsalt"] = "sluice"  # the same figures give the same file
+    figure, axes = plt.subplots(figsize=(7, 3.6), constrained_layout=True)
+    for kind, colour in COLOURS.items():
+        found = [one for one in measured if one.case.format == kind]
+        places = range(len(found))
+        offset = (0, 7 if kind == "json" else -14)
+        axes.plot(places, [one.ratio for one in found], "o-", color=colour, label=kind)
+        for place, one in zip(places, found, strict=True):
+            axes.annotate(f"{one.ratio:.2f}", (place, one.ratio), offset, textcoords="offset points", ha="center")
+        axes.set_xticks(list(places), [f"{one.case.dirty} %" for one in found])
+    axes.axhline(1, color="#9a9a9a", linewidth=1)
+    axes.set(xlabel="lines that do not parse", ylabel="CPU, Spark's plain lax read = 1")
+    axes.set_ylim(0, 1.15 * max(one.ratio for one in measured))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(CHART, metadata={"Date": None})
+    plt.close(figure)
 
 
 def main() -> None:
     """Entry."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    table = run(rows, rounds)
-    OUT.write_text(
-        f"# What strictness costs\n\nWritten by `python -m benchmarks.strict {rows} {rounds}`: {rows:,} rows "
-        f"in {FILES} files a case, medians of {rounds} interleaved rounds in one warm session, {os.cpu_count()} cores."
-        f"\n\n{table}\n"
-    )
+    measured = run(rows, rounds)
+    draw(measured)
+    lines = [
+        "# What strictness costs",
+        "",
+        f"Written by `python -m benchmarks.strict {rows} {rounds}`: {rows:,} rows in {FILES} files a case, medians of "
+        f"{rounds} interleaved rounds in one warm session, {os.cpu_count()} cores.",
+        "",
+        "![CPU of the strict read by the share of dirty lines](strict.svg)",
+        "",
+        "| format | dirty lines | lax, CPU s | strict, CPU s | ratio | goal | strict, with each record's file, CPU s |",
+        "|---|---|---|---|---|---|---|",
+        *(one.line() for one in measured),
+    ]
+    OUT.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
