@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from include.config.ddl import check_ddl
+from include.config.ddl import check_ddl, schema_of
+from include.config.hints import parse_hints
 from include.config.options import IngestOptions
 from include.config.section import Duration, Name, Place, Section, Table, Text
 from include.config.values import did_you_mean, share, shown
@@ -124,6 +125,19 @@ class Ingest(Section):
     def refuses_unknown(self) -> bool:
         """True where a column or key that the schema lacks has no place: what has one is quarantined."""
         return self.options.schema_evolution_mode == "none" and self.rescued_column is None
+
+    @model_validator(mode="after")
+    def _flat_csv(self) -> Self:
+        if self.options.format != "csv":
+            return self
+        declared = schema_of(self.schema_ddl)["fields"] if self.schema_ddl else []
+        nested = [field["name"] for field in declared if not isinstance(field["type"], str)]
+        for hint in parse_hints(self.options.schema_hints or ""):
+            if len(hint.path) > 1 or not isinstance(schema_of(f"c {hint.ddl}")["fields"][0]["type"], str):
+                nested.append(".".join(hint.path))
+        if nested:
+            raise ValueError(f"column {nested[0]}: a field of CSV holds one value, no array, map or struct")
+        return self
 
     @model_validator(mode="after")
     def _declared_schema(self) -> Self:

@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 
 from include.config.pipeline import Ingest
 from include.ledger.attempts import Attempt, AttemptStore
-from spark_jobs.engine.batch_files import BatchFile, own_columns
+from spark_jobs.engine.batch_files import BatchFile, by_few_shapes, own_columns
 from spark_jobs.engine.inference import infer_schema
 from spark_jobs.engine.readers import read_files
 from spark_jobs.engine.watchdog import restart_if_dead
@@ -66,7 +66,9 @@ class Isolation:
             if self._schema is None:
                 infer_schema(self._spark, self._ingest, files)
                 return ""
-            return self._miscount(files, own_columns(self._ingest, self._schema, files))
+            parts = by_few_shapes(files)  # the plan of all at once may be what Spark failed at
+            counts = (self._miscount(part, own_columns(self._ingest, self._schema, part)) for part in parts)
+            return next(filter(None, counts), "")
         except (Py4JJavaError, PySparkException) as error:
             return f"Spark cannot read it: {root_cause(str(error))}"
 

@@ -15,12 +15,14 @@ from include.config.settings import Settings, spark_uri
 from include.ledger.outcomes import BATCH, INGESTED_AT, SOURCE_FILE, SOURCE_VERSION
 from include.ledger.tables import open_table
 from include.ledger.target import app_id
+from include.probe.tasks import spool_of
 from spark_jobs.engine import checks
 from spark_jobs.engine.batch_files import BatchFile, common_prefix, spark_names
 from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted, sql_literal
 from spark_jobs.engine.growth import changes, extended
 from spark_jobs.engine.misfits import is_misfit
 from spark_jobs.engine.readers import read_files
+from spark_jobs.engine.staging import needs_staging, read_staged
 from spark_jobs.engine.widening import WIDENING, widened
 from spark_jobs.engine.work import Work
 
@@ -122,7 +124,12 @@ class Target:
     def _fitting(self, work: Work) -> DataFrame:
         # Clean data, which is nearly all data, is read once: a record that does not fit fails the job, and only then
         # are the records looked at one by one.
-        frame = read_files(self.spark, self.ingest, work.schema.schema, work.full, fail_fast=not work.tried)
+        schema = work.schema.schema
+        if needs_staging(self.ingest, schema, work.full):
+            spool = spool_of(self.settings, self.pipeline.name, work.planned.batch)
+            frame = read_staged(self.spark, self.ingest, schema, work.full, spool)
+        else:
+            frame = read_files(self.spark, self.ingest, schema, work.full, fail_fast=not work.tried)
         misfit = is_misfit(self.ingest)
         if work.tried:
             return frame.where(~misfit)

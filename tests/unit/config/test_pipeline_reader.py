@@ -93,6 +93,19 @@ def test_a_declared_schema_sets_the_evolution_mode_to_none_and_excludes_inferenc
     assert problem.startswith("flights.yaml:2:3: ingest: cloudFiles.inferColumnTypes cannot go with `schema`")
 
 
+@pytest.mark.parametrize(
+    ("ingest", "column"),
+    [
+        (("schema: id int, tags array<string>", "options: {cloudFiles.format: csv}"), "tags"),
+        (("options: {cloudFiles.format: csv, cloudFiles.schemaHints: 'id int, o.price int'}",), "o.price"),
+        (("options: {cloudFiles.format: csv, cloudFiles.schemaHints: '`a.b` struct<x int>'}",), "a.b"),
+    ],
+)
+def test_csv_with_a_nested_column_is_refused(ingest: tuple[str, ...], column: str) -> None:
+    (problem,) = problems(with_ingest(*ingest))
+    assert problem.startswith(f"flights.yaml:2:3: ingest: column {column}: a field of CSV holds one value")
+
+
 def test_all_problems_of_a_file_are_told_at_once_each_with_its_place() -> None:
     text = """name: flughts
 shedule: "@hourly"
