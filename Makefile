@@ -78,7 +78,7 @@ faults: setup ## Kill real runs before and after every commit they make (40 minu
 .PHONY: properties
 properties: setup ## All tables against another engine: hundreds of orders, slicings, replaced files and crashes (hours)
 	$(VENV)/bin/pytest -m slow tests/spark/test_chain_properties.py tests/spark/test_window_properties.py \
-	  tests/spark/test_windows.py tests/spark/test_stream_join.py tests/spark/test_stateful.py
+	  tests/spark/test_windows.py tests/spark/test_stream_join.py tests/spark/test_stateful.py tests/spark/test_merged_readers.py
 	SLUICE_CACHE_SEEDS=1-100 $(VENV)/bin/pytest tests/spark/test_cached_anything.py tests/spark/test_cached_property.py
 
 .PHONY: corpus

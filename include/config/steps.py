@@ -17,7 +17,8 @@ class Deduplicate(Section):
 
     With `order_by` (SQL expressions, each with ASC or DESC), as the last step, the first row by that order is kept: one
     that comes later takes the place of the one in the table. NULL is last where it does not say NULLS FIRST.
-    With `within` (seconds), which needs `time`, a row is a duplicate only of a kept one at most that far from it.
+    With `within` (seconds), which needs `time`, a row is a duplicate only of a kept one at most that far from it. With
+    both, each micro-batch takes the rows of its keys again from the whole source, in that order.
     Rows whose keys are equal are duplicates also where a key is NULL.
     """
 
@@ -30,12 +31,8 @@ class Deduplicate(Section):
     def _time_of_within(self) -> Self:
         if self.within is not None and self.time is None:
             raise ValueError("`within` needs `time`: the column that says when a row happened")
-        if self.order_by is not None and self.time is not None:
-            raise ValueError(
-                "`order_by` says which row is kept, for ever: write it without `time` and `within`. With a horizon, "
-                "which rows are duplicates would depend on which came first. For one row of each key and hour put the "
-                'hour among the keys: a step select: ["*", "date_trunc(\'HOUR\', at) AS hour"] before it'
-            )
+        if self.order_by is not None and self.time is not None and self.within is None:
+            raise ValueError("`order_by` says which row is kept: write it without `time`, or with `time` and `within`")
         return self
 
 
@@ -118,6 +115,12 @@ class Step(Section):
     def last(self) -> bool:
         """True where it says how rows enter the table."""
         return self.kind in LAST or (self.deduplicate is not None and self.deduplicate.order_by is not None)
+
+    @property
+    def rereads(self) -> bool:
+        """True where it takes rows of earlier micro-batches again from the source."""
+        found = self.deduplicate
+        return found is not None and found.order_by is not None and found.within is not None
 
     @property
     def body(self) -> Any:

@@ -77,3 +77,18 @@ class Transform(Section):
         if self.table in (*self.tables, *self.pinned_tables):
             raise ValueError(f"`table` must not be read by its own pipeline: {shown(self.table)}")
         return self
+
+    @model_validator(mode="after")
+    def _source_is_whole(self) -> Self:
+        if not self.steps[-1].rereads:
+            return self
+        what = "deduplicate with `order_by` and `within` takes rows again from the source"
+        if self.options.skip_change_commits or self.options.ignore_deletes:
+            raise ValueError(
+                f"{what}, which must not have lost them: write it without skipChangeCommits, ignoreDeletes"
+            )
+        if any(step.deduplicate is not None for step in self.row_steps):
+            raise ValueError(
+                f"{what}, which a deduplicate step before it lets through once: give that its own pipeline"
+            )
+        return self

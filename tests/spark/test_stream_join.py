@@ -25,7 +25,8 @@ def test_pairs_equal_the_batch_query_whatever_arrives_first(tmp_path: Path, spar
     lake = Lake(tmp_path, spark)
     bounds = {"before": "60 seconds", "after": "30 seconds"}
     step = {"table": "bronze.r", "on": ["k"], "time": "at", "other_time": "seen", "how": how, "columns": ["temp"]}
-    lake.configure([{"stream_join": {**step, **bounds}}])
+    known = {"name": "known", "expr": "id < 900", "action": "quarantine"}
+    lake.configure([{"checks": [known]}, {"stream_join": {**step, **bounds}}])
     rng = random.Random(2)
 
     def moment() -> datetime:
@@ -38,11 +39,11 @@ def test_pairs_equal_the_batch_query_whatever_arrives_first(tmp_path: Path, spar
     right = [{"k": rng.choice("ab"), "seen": moment(), "temp": number} for number in range(30)]
     for part in range(4):
         # The right rows of the last part are older than those before them: late partners.
-        lake.add(left[part * 10 : part * 10 + 10], LEFT)
+        lake.add([*left[part * 10 : part * 10 + 10], *[{"k": "a", "at": NOON, "id": 900}] * part], LEFT)
         if part != 2:
             first = (0, 10, 0, 20)[part]
             lake.add(right[first : first + 10], RIGHT, "bronze.r")
-        lake.run()
+        assert lake.run().rows.quarantined == part
         lake.load()
     lake.add([{"k": "a", "seen": NOON + timedelta(hours=1), "temp": 99}], RIGHT, "bronze.r")
     assert lake.run().batches == 1

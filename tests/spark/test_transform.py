@@ -3,6 +3,8 @@
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -227,6 +229,37 @@ def test_duplicates_within_a_time_are_dropped_and_later_ones_are_not(lake: Lake)
     add_at(130, -61, None, 30)
     minutes = [None if row["at"] is None else row["at"].hour * 60 + row["at"].minute - 720 for row in lake.rows("at")]
     assert sorted(minutes, key=str) == [-61, 0, 100, None]
+
+
+def apart_by_order(rows: list[dict[str, Any]], hours: int) -> list[str]:
+    """Of each key the rows in the order of v, without those near a kept one."""
+    kept: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["v"], str(row["at"]))):
+        near = (abs(row["at"] - other["at"]) <= timedelta(hours=hours) for other in kept if other["k"] == row["k"])
+        if not any(near):
+            kept.append(row)
+    return sorted(str((row["k"], row["at"], row["v"])) for row in kept)
+
+
+def test_row_that_an_order_puts_first_frees_those_that_were_near_the_one_it_replaces(lake: Lake) -> None:
+    step = {"keys": ["k"], "order_by": ["v"], "time": "at", "within": "2 hours"}
+    lake.configure([{"deduplicate": step}])
+    schema, rng = pa.schema([("k", pa.string()), ("at", pa.timestamp("us", "UTC")), ("v", pa.int64())]), Random(4)
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    rows: list[dict[str, Any]] = [
+        {"k": rng.choice(["a", None]), "at": noon + timedelta(hours=rng.randrange(9)), "v": rng.randrange(20)}
+        for _ in range(30)
+    ]
+    for begin in (0, 12, 20):
+        lake.add(rows[begin : {0: 12, 12: 20, 20: 30}[begin]], schema)
+        lake.run()
+        lake.load()
+    found = [str((row["k"], row["at"], row["v"])) for row in lake.rows("k", "at", "v")]
+    assert sorted(found) == apart_by_order(rows, 2)
+    lake.table("bronze.t").delete("v < 5")
+    lake.run()
+    found = [str((row["k"], row["at"], row["v"])) for row in lake.rows("k", "at", "v")]
+    assert sorted(found) == apart_by_order([row for row in rows if row["v"] >= 5], 2)
 
 
 def test_rows_that_fail_a_check_are_kept_aside_counted_or_stop_the_batch(lake: Lake) -> None:

@@ -8,7 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 from include.config.errors import ConfigError
@@ -89,6 +91,23 @@ def test_merged_table_equals_the_batch_query_whatever_the_slicing_lateness_and_r
     engines = [commit.get("engineInfo", "").partition("/")[0] for commit in reversed(lake.table().history())]
     assert engines == ["Apache-Spark", "Sluice", "Apache-Spark", "Sluice"]
     assert len(lake.rows("k", table=f"{lake.home}/state/p/late")) == sum(row["at"] is None for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["tumbling", "session"])
+def test_rows_of_years_that_python_has_not_do_not_stop_the_others(
+    lake: Lake, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(lake, kind, measures={"n": "count(*)"})
+    far = [(year - 1970) * 365 * 86_400_000_000 for year in (-2000, 900, 2026, 12_000)]
+    rows = pa.table({"at": pa.array(far).cast(pa.timestamp("us", "UTC")), "k": ["a"] * 4})
+    for batch in range(3):
+        write_deltalake(lake.settings.table_root("bronze.t"), rows, mode="append")
+        with monkeypatch.context() as patch:
+            if batch == 2:  # then Delta-Spark's MERGE does it
+                patch.setattr(LocalMerge, "commit", not_merged)
+            assert lake.run().rows.loaded == 4
+    table = pa.RecordBatchReader.from_stream(lake.table().scan(columns=["n"])).read_all()
+    assert table["n"].to_pylist() == [3] * 4
 
 
 @pytest.mark.parametrize("kind", ["tumbling", "session", pytest.param("sliding", marks=pytest.mark.slow)])

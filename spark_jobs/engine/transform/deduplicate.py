@@ -10,6 +10,7 @@ Where rows of the source went, the rows of their keys are found again in the sou
 keys is written anew.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -91,7 +92,9 @@ class SeenKeys:
         order: list[Column] = [*arrived, F.col(AT).asc_nulls_last(), F.col(HASH).asc()]
         by_key = Over.partitionBy(*(quoted(key) for key in self.step.keys)).orderBy(*order)
         ranked = fresh.withColumn(RANK, F.row_number().over(by_key))
-        return ranked.where(F.col(RANK) == 1) if self.step.within is None else self._apart(ranked)
+        return (
+            ranked.where(F.col(RANK) == 1) if self.step.within is None else apart(ranked, self.step.keys, self._within)
+        )
 
     def _unseen(self, rows: DataFrame, planned: PlannedRange) -> DataFrame:
         """The rows without those whose keys an earlier batch has let through."""
@@ -108,24 +111,6 @@ class SeenKeys:
             near = f"abs(unix_micros(t.{AT}) - unix_micros(s.at)) <= {self._within}"
             same += f" AND (({near}) OR (t.{AT} IS NULL AND s.at IS NULL))"
         return rows.alias("t").join(seen, F.expr(same), "left_anti")
-
-    def _apart(self, ranked: DataFrame) -> DataFrame:
-        """Of each key's rows in their order: those that are further than `within` from all kept ones before them. Rows
-        without a time are duplicates of each other.
-        """
-        pair = F.struct(F.col(RANK).alias("rank"), F.unix_micros(AT).alias("at"))
-        kept = ranked.groupBy(*(quoted(key) for key in self.step.keys)).agg(
-            F.array_sort(F.collect_list(pair)).alias("all")
-        )
-        near = f"exists(acc, old -> old.at <=> row.at OR abs(old.at - row.at) <= {self._within})"
-        walk = (
-            "aggregate(all, CAST(array() AS ARRAY<STRUCT<rank: INT, at: BIGINT>>), "
-            f"(acc, row) -> CASE WHEN coalesce({near}, false) THEN acc ELSE array_append(acc, row) END, "
-            "acc -> transform(acc, row -> row.rank))"
-        )
-        ranks = kept.select(*(quoted(key) for key in self.step.keys), F.explode(F.expr(walk)).alias(RANK)).alias("s")
-        same = " AND ".join([f"t.{RANK} = s.{RANK}", *(f"t.{quoted(k)} <=> s.{quoted(k)}" for k in self.step.keys)])
-        return ranked.alias("t").join(ranks, F.expr(same), "left_semi")
 
     def _memory(self, fresh: DataFrame, planned: PlannedRange) -> DataFrame:
         """What is remembered of rows that are let through."""
@@ -166,3 +151,20 @@ class SeenKeys:
     @property
     def _within(self) -> int:
         return round((self.step.within or 0) * _MICROS)
+
+
+def apart(ranked: DataFrame, keys: Sequence[str], within: int) -> DataFrame:
+    """Of each key's rows, in the order of RANK: those that are further than `within` (micros) from all kept ones before
+    them, by AT. Rows without a time are duplicates of each other.
+    """
+    pair = F.struct(F.col(RANK).alias("rank"), F.unix_micros(AT).alias("at"))
+    kept = ranked.groupBy(*map(quoted, keys)).agg(F.array_sort(F.collect_list(pair)).alias("all"))
+    near = f"exists(acc, old -> old.at <=> row.at OR abs(old.at - row.at) <= {within})"
+    walk = (
+        "aggregate(all, CAST(array() AS ARRAY<STRUCT<rank: INT, at: BIGINT>>), "
+        f"(acc, row) -> CASE WHEN coalesce({near}, false) THEN acc ELSE array_append(acc, row) END, "
+        "acc -> transform(acc, row -> row.rank))"
+    )
+    ranks = kept.select(*map(quoted, keys), F.explode(F.expr(walk)).alias(RANK)).alias("s")
+    same = " AND ".join([f"t.{RANK} = s.{RANK}", *(f"t.{quoted(key)} <=> s.{quoted(key)}" for key in keys)])
+    return ranked.alias("t").join(ranks, F.expr(same), "left_semi")

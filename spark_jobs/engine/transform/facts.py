@@ -16,6 +16,7 @@ from spark_jobs.engine.transform.states import END, ROWS, START
 MOST_PARTS = 100
 _DAY = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOUR_DIGITS = tuple((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) for year in (1000, 9999))
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def facts_of(states: DataFrame) -> Facts:
             F.unix_micros(F.max(START)).alias("last"),
             F.unix_micros(F.max(END)).alias("end"),
         )
+        .drop("day")  # Python has no day before the year 1, nor after 9999
         .collect()
     )
     parts = sorted((Part(row["first"], row["last"], row["end"]) for row in rows), key=lambda part: part.first)
@@ -98,7 +100,9 @@ def few(parts: Sequence[Part], most: int) -> tuple[Part, ...]:
 
 
 def moment(micros: int) -> str:
-    """A timestamp as a SQL literal."""
+    """A timestamp in SQL: a literal, where there is one that Python can write."""
+    if not _FOUR_DIGITS[0] <= micros <= _FOUR_DIGITS[1]:
+        return f"timestamp_micros({micros})"
     at = _EPOCH + timedelta(microseconds=micros)
     return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S.%f}+00:00'"
 

@@ -13,7 +13,7 @@ feed, the batch computes the whole table anew. Each is one commit.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -152,7 +152,9 @@ class StreamJoinSink:
         rows = pairs.matched(sides.new_left, sides.right)
         if sides.old_left is not None and sides.new_right is not None:
             rows = rows.unionByName(pairs.matched(sides.old_left, sides.new_right))
-        figures = BatchFigures(rows_read=planned.versions.rows or 0, rows_loaded=None)
+        figures = BatchFigures(
+            rows_read=planned.versions.rows or 0, rows_loaded=None, rows_quarantined=self.steps.rows_refused
+        )
         if self.step.how == "inner":
             self.target.append(rows.drop(MATCHED), planned, figures)
             return
@@ -225,8 +227,7 @@ class StreamJoinSink:
                 .whenMatchedDelete()
                 .whenNotMatchedInsert(condition=f"NOT s.{GONE}", values=values)
             )
-            told = BatchFigures(rows_read=figures.rows_read, rows_loaded=count)
-            with self.target.as_transaction(planned, told):
+            with self.target.as_transaction(planned, replace(figures, rows_loaded=count)):
                 builder.execute()
 
 

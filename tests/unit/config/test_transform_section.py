@@ -54,6 +54,24 @@ def test_deduplicate_with_an_order_is_the_last_step() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "steps", "message"),
+    [
+        ({"options": {"skipChangeCommits": True}}, [], "skipChangeCommits"),
+        ({"options": {"ignoreDeletes": True}}, [], "ignoreDeletes"),
+        ({}, [{"deduplicate": {"keys": ["id"]}}], "its own pipeline"),
+    ],
+)
+def test_deduplicate_that_reads_the_source_again_needs_it_whole(
+    more: dict[str, Any], steps: list[dict[str, Any]], message: str
+) -> None:
+    last = {"deduplicate": {"keys": ["id"], "order_by": ["v"], "time": "at", "within": "1 hour"}}
+    section = {"source": "bronze.t", "table": "gold.t"}
+    assert Transform.model_validate({**section, "steps": [{"filter": "true"}, last]}).last is not None
+    with pytest.raises(ValidationError, match=message):
+        Transform.model_validate({**section, **more, "steps": [*steps, last]})
+
+
+@pytest.mark.parametrize(
     ("ignore", "kinds"), [(True, ["appends", "changes"]), (False, ["appends", "changes", "changes"])]
 )
 def test_commits_that_only_take_files_away_can_be_left_out(ignore: bool, kinds: list[str]) -> None:

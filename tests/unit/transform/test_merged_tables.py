@@ -256,6 +256,17 @@ def test_files_of_more_rows_than_memory_takes_are_left_to_spark(
     assert into.near(ALWAYS) is None
 
 
+def test_table_that_was_compacted_cleaned_and_changed_between_merges_holds_each_key_once(tmp_path: Path) -> None:
+    write_deltalake(tmp_path, rows(("a", 1), ("b", 1)), configuration=FEED)
+    merged(tmp_path, rows(("a", 2), ("c", 2)), batch=1)
+    DeltaTable(str(tmp_path)).optimize.compact()
+    merged(tmp_path, rows(("d", 3)), batch=2)
+    DeltaTable(str(tmp_path)).update(updates={"n": "9"}, predicate="k = 'b'")
+    DeltaTable(str(tmp_path)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    found = merged(tmp_path, rows(("a", 4)), batch=3)
+    assert [(row["k"], row["n"]) for row in found] == [("a", 4), ("b", 9), ("c", 2), ("d", 3)]
+
+
 # ---- how a commit gets there
 
 
