@@ -128,6 +128,16 @@ def test_one_percent_change_is_laid_over_and_the_base_is_shared(table: Table) ->
     assert (first.folder / "base-00000.arrow").samefile(second.folder / "base-00000.arrow")
 
 
+def test_changes_that_do_not_fit_into_memory_are_taken_by_reading_the_table(table: Table) -> None:
+    table.hold().lease.close()
+    table.append({(399, "n0"): os.urandom(20_000_000).hex()})
+    cache = DimensionCache(table.home, table.dimension, lambda: Memory(400 << 20, 16 << 30))
+    held = table.hold(cache)
+    assert "MiB of memory, and 400 MiB are left" in cache.figures.rebuild_reasons[0]
+    assert held.meta.made == "rebuilt"
+    table.check(held)
+
+
 def test_appended_file_is_read_alone_without_a_change_feed(tmp_path: Path) -> None:
     table = Table(tmp_path, feed=False)
     table.hold().lease.close()
@@ -157,6 +167,19 @@ def test_version_that_was_pinned_long_ago_is_made_again(table: Table) -> None:
     table.hold().lease.close()
     shutil.rmtree(table.home / "cache")
     table.check(table.cache().hold(pinned), before)
+
+
+def test_newest_snapshot_stays_when_an_older_version_is_made(table: Table) -> None:
+    first, before = table.hold(), dict(table.rows)
+    pinned = TableVersion(first.meta.table_id, first.meta.version)
+    first.lease.close()
+    table.delete(5)
+    table.hold().lease.close()  # the older one goes
+    table.delete(6)
+    table.check(table.cache().hold(pinned), before)
+    cache = table.cache()
+    table.check(table.hold(cache))
+    assert cache.figures.table_reads == 0  # made from version 1
 
 
 def test_table_made_anew_is_another_table(table: Table) -> None:
@@ -320,7 +343,7 @@ def test_disk_that_is_too_full_is_said_before_the_table_is_read(table: Table, mo
     assert version is not None
     full = SimpleNamespace(free=0)
     with monkeypatch.context() as patched:
-        patched.setattr("include.cache.cache.shutil.disk_usage", lambda _folder: full)
+        patched.setattr("include.cache.making.shutil.disk_usage", lambda _folder: full)
         with pytest.raises(StorageError, match="0 MiB are free on that disk"):
             cache.hold(version)
     assert cache.figures.table_reads == 0
@@ -490,7 +513,7 @@ def test_two_that_need_it_at_once_make_it_once(table: Table) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from include.cache import store, cache
+from include.cache import build, cache, store
 from include.cache.dimension import Dimension
 
 def die(*_, **__):
@@ -498,7 +521,7 @@ def die(*_, **__):
 
 home, root, where = sys.argv[1:]
 if where == "half written":
-    cache.BaseBuilder.finish = die
+    build.BaseBuilder.finish = die
 elif where == "written, not moved":
     store._to_disk = die
 elif where == "moved, old ones not removed":
