@@ -29,6 +29,7 @@ from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
 from include.cache.store import IDLE_SECONDS, SnapshotStore, remove_idle
 from include.cache.versions import VersionGone
 from include.config.errors import StorageError
+from spark_jobs.engine.cache.worker import LookUp
 
 SCHEMA = pa.schema([("k", pa.int64()), ("n", pa.string()), ("v", pa.string())])
 FEED = {"delta.enableChangeDataFeed": "true"}
@@ -456,24 +457,32 @@ def test_old_dates_in_the_calendar_of_spark_2_are_left_to_spark_also_when_a_chan
         hold()
 
 
-def test_rows_far_wider_than_the_others_are_looked_up_few_at_a_time(tmp_path: Path) -> None:
+def test_rows_far_wider_than_the_others_are_looked_up_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.cache.snapshot.MOST_BYTES", 2_000_000)
     root = str(tmp_path / "d")
     write_deltalake(root, pa.table({"k": range(3000), "v": ["x"] * 3000}), configuration=FEED)
     cache = DimensionCache(tmp_path, Dimension("d", root, ("k",), ("v",)), lambda: PLENTY)
+    counter = SimpleNamespace(add=lambda _number: None)
 
-    def rows_at_once() -> int:
+    def batches() -> list[int]:
+        """The rows of each batch that a worker makes of 500 rows that all match the widest row."""
         newest = cache.newest()
         assert newest is not None
         with cache.hold(newest).lease as held:
-            return Snapshot(held.folder).rows_at_once
+            look_up = LookUp(str(held.folder), (0,), "left", ("v",), counter, counter, counter)
+            return [rows.num_rows for rows in look_up(iter([pa.record_batch({"k": [7] * 500})]))]
 
-    assert rows_at_once() > 100_000
-    DeltaTable(root).update(new_values={"v": "x" * 1_000_000}, predicate="k = 7")
-    assert rows_at_once() < 300  # all keys of a batch may be 7
-    DeltaTable(root).optimize.compact()
-    assert rows_at_once() < 300
+    assert batches() == [500]
+    DeltaTable(root).update(new_values={"v": "x" * 10_000}, predicate="k = 7")
+    few = batches()
+    assert (sum(few), max(few)) == (500, few[0])
+    assert few[0] < 300
+    DeltaTable(root).update(new_values={"v": "y"}, predicate="k = 8")
+    assert batches() == few
     shutil.rmtree(tmp_path / "cache")
-    assert rows_at_once() < 300
+    assert batches() == few
 
 
 @pytest.mark.parametrize("held", [True, False])
