@@ -22,7 +22,8 @@ class Commits:
 
     `unreadable` says why they cannot be followed (empty when they can). `added` and `removed` are the data files that
     stand in one of the two versions and not in the other, by path. `odd_files` is true where some file cannot be read
-    by itself: deletion vectors. `feed_exact` is true where the change feed gives each change of a row exactly.
+    by itself: deletion vectors. `feed_exact` is true where the change feed gives each change of a row exactly;
+    `feed_bytes` are those of the files that it reads.
     """
 
     unreadable: str = ""
@@ -33,6 +34,7 @@ class Commits:
     removed: Mapping[str, Action] = field(default_factory=dict)
     odd_files: bool = False
     feed_exact: bool = True
+    feed_bytes: int = 0
 
     @property
     def bytes(self) -> int:
@@ -65,10 +67,13 @@ class _Summary:
         self._removed: dict[str, Action] = {}
         self._data = self._schema = self._metadata = self._odd = False
         self._exact = True
+        self._feed_bytes = 0
 
     def take(self, actions: list[tuple[str, Action]]) -> str:
         """Add a commit; returns why it cannot be followed, or an empty text."""
         has_feed = any(kind == "cdc" for kind, _ in actions)
+        read = ("cdc",) if has_feed else ("add", "remove")
+        self._feed_bytes += sum(int(action.get("size") or 0) for kind, action in actions if kind in read)
         for kind, action in actions:
             if kind == "metaData":
                 if action["id"] != self._table_id:
@@ -109,6 +114,7 @@ class _Summary:
             removed=self._removed,
             odd_files=self._odd,
             feed_exact=self._exact,
+            feed_bytes=self._feed_bytes,
         )
 
 

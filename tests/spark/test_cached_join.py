@@ -131,18 +131,3 @@ def test_a_cached_join_equals_sparks_over_random_changes(
         made |= set(joins.figures()[0].refreshes)
         joins.close()
     assert made >= ({"rebuilt", "change feed"} if feed == "true" else {"rebuilt"})
-
-
-def test_row_that_is_too_wide_for_all_rows_of_a_batch_at_once_is_joined(
-    spark: SparkSession, settings: Settings, tmp_path: Path
-) -> None:
-    root = str(tmp_path / "warehouse" / "d")
-    write_deltalake(root, pa.table({"id": range(2000), "v": ["x" * (300_000 if n == 7 else 1) for n in range(2000)]}))
-    version = current_version(root)
-    assert version is not None
-    joins = CachedJoins(spark, settings, lambda: PLENTY)
-    frame = spark.range(10_000).selectExpr("7L AS id").coalesce(1)  # 3 GB of one Arrow column
-    dimension = Dimension("silver.d", root, ("id",), ("v",))
-    joined = joins.join(frame, dimension, version, "left", lambda: pytest.fail("not cached"))
-    assert joined.selectExpr("sum(length(v))").collect()[0][0] == 3_000_000_000
-    joins.close()

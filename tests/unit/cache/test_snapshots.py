@@ -29,6 +29,7 @@ from include.cache.snapshot import Snapshot, SnapshotMeta, write_meta
 from include.cache.store import IDLE_SECONDS, SnapshotStore, remove_idle
 from include.cache.versions import VersionGone
 from include.config.errors import StorageError
+from spark_jobs.engine.cache.worker import LookUp
 
 SCHEMA = pa.schema([("k", pa.int64()), ("n", pa.string()), ("v", pa.string())])
 FEED = {"delta.enableChangeDataFeed": "true"}
@@ -128,6 +129,16 @@ def test_one_percent_change_is_laid_over_and_the_base_is_shared(table: Table) ->
     assert (first.folder / "base-00000.arrow").samefile(second.folder / "base-00000.arrow")
 
 
+def test_changes_that_do_not_fit_into_memory_are_taken_by_reading_the_table(table: Table) -> None:
+    table.hold().lease.close()
+    table.append({(399, "n0"): os.urandom(20_000_000).hex()})
+    cache = DimensionCache(table.home, table.dimension, lambda: Memory(400 << 20, 16 << 30))
+    held = table.hold(cache)
+    assert "MiB of memory, and 400 MiB are left" in cache.figures.rebuild_reasons[0]
+    assert held.meta.made == "rebuilt"
+    table.check(held)
+
+
 def test_appended_file_is_read_alone_without_a_change_feed(tmp_path: Path) -> None:
     table = Table(tmp_path, feed=False)
     table.hold().lease.close()
@@ -157,6 +168,19 @@ def test_version_that_was_pinned_long_ago_is_made_again(table: Table) -> None:
     table.hold().lease.close()
     shutil.rmtree(table.home / "cache")
     table.check(table.cache().hold(pinned), before)
+
+
+def test_newest_snapshot_stays_when_an_older_version_is_made(table: Table) -> None:
+    first, before = table.hold(), dict(table.rows)
+    pinned = TableVersion(first.meta.table_id, first.meta.version)
+    first.lease.close()
+    table.delete(5)
+    table.hold().lease.close()  # the older one goes
+    table.delete(6)
+    table.check(table.cache().hold(pinned), before)
+    cache = table.cache()
+    table.check(table.hold(cache))
+    assert cache.figures.table_reads == 0  # made from version 1
 
 
 def test_table_made_anew_is_another_table(table: Table) -> None:
@@ -320,7 +344,7 @@ def test_disk_that_is_too_full_is_said_before_the_table_is_read(table: Table, mo
     assert version is not None
     full = SimpleNamespace(free=0)
     with monkeypatch.context() as patched:
-        patched.setattr("include.cache.cache.shutil.disk_usage", lambda _folder: full)
+        patched.setattr("include.cache.making.shutil.disk_usage", lambda _folder: full)
         with pytest.raises(StorageError, match="0 MiB are free on that disk"):
             cache.hold(version)
     assert cache.figures.table_reads == 0
@@ -433,24 +457,32 @@ def test_old_dates_in_the_calendar_of_spark_2_are_left_to_spark_also_when_a_chan
         hold()
 
 
-def test_rows_far_wider_than_the_others_are_looked_up_few_at_a_time(tmp_path: Path) -> None:
+def test_rows_far_wider_than_the_others_are_looked_up_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("include.cache.snapshot.MOST_BYTES", 2_000_000)
     root = str(tmp_path / "d")
     write_deltalake(root, pa.table({"k": range(3000), "v": ["x"] * 3000}), configuration=FEED)
     cache = DimensionCache(tmp_path, Dimension("d", root, ("k",), ("v",)), lambda: PLENTY)
+    counter = SimpleNamespace(add=lambda _number: None)
 
-    def rows_at_once() -> int:
+    def batches() -> list[int]:
+        """The rows of each batch that a worker makes of 500 rows that all match the widest row."""
         newest = cache.newest()
         assert newest is not None
         with cache.hold(newest).lease as held:
-            return Snapshot(held.folder).rows_at_once
+            look_up = LookUp(str(held.folder), (0,), "left", ("v",), counter, counter, counter)
+            return [rows.num_rows for rows in look_up(iter([pa.record_batch({"k": [7] * 500})]))]
 
-    assert rows_at_once() > 100_000
-    DeltaTable(root).update(new_values={"v": "x" * 1_000_000}, predicate="k = 7")
-    assert rows_at_once() < 300  # all keys of a batch may be 7
-    DeltaTable(root).optimize.compact()
-    assert rows_at_once() < 300
+    assert batches() == [500]
+    DeltaTable(root).update(new_values={"v": "x" * 10_000}, predicate="k = 7")
+    few = batches()
+    assert (sum(few), max(few)) == (500, few[0])
+    assert few[0] < 300
+    DeltaTable(root).update(new_values={"v": "y"}, predicate="k = 8")
+    assert batches() == few
     shutil.rmtree(tmp_path / "cache")
-    assert rows_at_once() < 300
+    assert batches() == few
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -490,7 +522,7 @@ def test_two_that_need_it_at_once_make_it_once(table: Table) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from include.cache import store, cache
+from include.cache import build, cache, store
 from include.cache.dimension import Dimension
 
 def die(*_, **__):
@@ -498,7 +530,7 @@ def die(*_, **__):
 
 home, root, where = sys.argv[1:]
 if where == "half written":
-    cache.BaseBuilder.finish = die
+    build.BaseBuilder.finish = die
 elif where == "written, not moved":
     store._to_disk = die
 elif where == "moved, old ones not removed":
