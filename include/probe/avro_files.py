@@ -6,7 +6,7 @@ types as Spark's does: enum to string, fixed to binary, a union with null to a n
 
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import IO, Any, cast
 from uuid import UUID
 
 import fastavro
@@ -78,7 +78,7 @@ def _whole(stream: _Stream, size: int) -> Iterator[Any]:
     Raises:
         BrokenFileError: fastavro does not look: a checksum is wrong, or there is something after the last block.
     """
-    blocks = fastavro.block_reader(stream)
+    blocks: Any = fastavro.block_reader(cast(IO[bytes], stream))
     yield blocks.writer_schema
     end = stream.tell()
     for block in blocks:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from include.probe.delimited import Dialect, Grammar
+from include.probe.delimited import TRIMMED_TEXT, Dialect, Grammar
 from include.probe.lenient import records_of
 from include.probe.streams import BrokenFileError, Planned, text_blocks
 
@@ -25,12 +25,21 @@ def csv_text(planned: Planned, dialect: Dialect, options: Mapping[str, str]) -> 
         return source
     encoded = (text.encode("utf-8", "surrogateescape") for text in source)
     records = (part.decode("utf-8", "surrogateescape") for part in records_of(encoded, separator.encode()))
-    return (relined(record, dialect) + "\n" for record in records)
+    return _lines(records, dialect)
 
 
-def relined(record: str, dialect: Dialect) -> str:
+def _lines(records: Iterator[str], dialect: Dialect) -> Iterator[str]:
+    grammar, width = Grammar(dialect), None
+    for record in records:
+        line = relined(record, dialect, width)
+        yield line + "\n"
+        is_record = line.strip(TRIMMED_TEXT) and not (dialect.comment and line.startswith(dialect.comment))
+        width = grammar.width(line) if width is None and is_record else width
+
+
+def relined(record: str, dialect: Dialect, width: int | None = None) -> str:
     """The record with quotes around its fields that hold a line's end; on one line where its quotes are not in order,
-    so that it is refused as one.
+    or it has not as many fields as the first record, `width`, so that it is refused as one.
 
     Raises:
         BrokenFileError: there are no quotes that could be put around a field.
@@ -51,6 +60,8 @@ def relined(record: str, dialect: Dialect) -> str:
             fields.append(quote + inner.replace(quote, escape + quote) + quote)
         else:
             fields.append(text)
+    if width not in (None, len(fields)):
+        return LINE_END.sub(" ", record)
     return dialect.sep.join(fields)
 
 

@@ -90,6 +90,12 @@ def test_line_sep_ends_records_and_line_ends_are_characters(tmp_path: Path) -> N
     assert report.records == 5
 
 
+def test_line_sep_makes_one_record_of_one_with_line_ends_and_too_few_fields(tmp_path: Path) -> None:
+    report = look(tmp_path, b'a,b,c|1,"x\ny"|1,2,3|', as_rows=True, lineSep="|")
+    assert report.records == 2
+    assert [bad.reason for bad in report.bad] == ["has 2 fields, the header has 3"]
+
+
 def test_copies_have_one_line_end(tmp_path: Path) -> None:
     """Spark takes the first that it sees for that of the file, and loads what is left of others."""
     copied = look(tmp_path, b'k,v\r\n1,a\r\n2,"b\n"\r\n3,c\r\n4,"d\r\n"\r\n')
