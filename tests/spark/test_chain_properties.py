@@ -196,6 +196,18 @@ def unequal(found: Sequence[Any], wanted: Sequence[Any]) -> list[str]:
     return [] if mine == theirs else [f"{mine} is not {theirs}"]
 
 
+def apart(rows: Sequence[Row], _other: Sequence[Row], chain: Chain) -> list[str]:
+    """Of each key, in the order of v, those that are not within a minute of a kept one; one without a time."""
+    kept: list[Row] = []
+    for row in sorted(typed(rows).to_pylist(), key=lambda row: (row["v"], row["id"], str(row["at"]))):
+        of_key = [other["at"] for other in kept if other["k"] == row["k"]]
+        near = [at for at in of_key if at and row["at"] and abs(row["at"] - at) <= timedelta(minutes=1)]
+        if not near and not (row["at"] is None and None in of_key):
+            kept.append(row)
+    found = [(row["k"], row["id"], row["v"]) for row in chain.rows("gold.t", "k", "id", "v")]
+    return unequal(found, [(row["k"], row["id"], row["v"]) for row in kept])
+
+
 SILVER = ("bronze.e", "silver.e", {"select": ["id", "at", "k", "v", "price", "who"]})
 NEWEST = {"deduplicate": {"keys": ["id"], "order_by": ["v DESC"]}}
 
@@ -284,6 +296,7 @@ MINUTES = window_step("tumbling", keys=[], measures={"n": "count(*)", "total": "
 SUMS = {"n": "sum(n)", "total": "sum(total)", "most": "max(most)"}
 OVER = {"window": {"type": "tumbling", "time": "window_start", "size": "5 minutes", "measures": SUMS}}
 COPY = {"apply_changes": {"keys": ["window_start", "k"], "sequence_by": "window_end"}}
+APART = {"keys": ["k"], "order_by": ["v", "id"], "time": "at", "within": "1 minute"}
 APPLY = {"keys": ["k"], "sequence_by": "v", "delete_when": "who = 'x'"}
 # What stands at the end of a chain: its transformations, in order, and what its last table must be.
 CHAINS: Mapping[str, tuple[list[tuple[Any, ...]], Oracle]] = {
@@ -297,6 +310,10 @@ CHAINS: Mapping[str, tuple[list[tuple[Any, ...]], Oracle]] = {
         mirrored,
     ),
     "first": ([("bronze.e", "gold.t", {"deduplicate": {"keys": ["id"], "time": "at"}})], first_rows),
+    "apart": (
+        [("bronze.e", "gold.t", {"select": ["id", "at", "k", "v"]}, {"deduplicate": APART})],
+        apart,
+    ),
     "enriched": (
         [("bronze.e", "gold.t", {"join": {"table": "bronze.labels", "on": ["who"], "how": "left"}})],
         enriched,

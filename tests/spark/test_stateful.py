@@ -3,12 +3,15 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.streaming.stateful_processor import StatefulProcessor, StatefulProcessorHandle
 
@@ -141,6 +144,55 @@ def test_sessions_come_when_they_are_final(lake: Lake) -> None:
     assert lake.rows("window_start", "window_end", "usual") == [
         {"window_start": NOON, "window_end": NOON + timedelta(minutes=13), "usual": 1}
     ]
+
+
+class Killed(Exception):
+    """As if the process had ended there."""
+
+
+def kill_at(point: str, patch: pytest.MonkeyPatch) -> list[str]:
+    """Where input is taken away, end there; returns a list that gets an entry each time."""
+    killed: list[str] = []
+    vacuum = DeltaTable.vacuum
+
+    def end(table: DeltaTable, *_: Any, **__: Any) -> None:
+        if point == "between two files":
+            files = vacuum(table, 0, dry_run=True, enforce_retention_duration=False)
+            Path(unquote(urlsplit(table.table_uri).path), files[0]).unlink()
+        killed.append(point)
+        raise Killed(point)
+
+    patch.setattr(DeltaTable, "delete" if point == "before the commit" else "vacuum", end)
+    return killed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tumbling", "session"])
+@pytest.mark.parametrize("point", ["before the commit", "after it", "between two files"])
+def test_kill_while_the_input_of_final_windows_is_taken_away_loses_nothing(
+    lake: Lake, point: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "LEAST_PRUNED", 2)
+    length = {"size": "1 minute"} if kind == "tumbling" else {"gap": "1 minute"}
+    window = {"type": kind, **length, "time": "at", "keys": ["k"], "late": LATE}
+    lake.configure([{"window": {**window, "measures": {"usual": "mode(v, true)", "n": "count(*)"}}}])
+    with monkeypatch.context() as patch:
+        killed = kill_at(point, patch)
+        for number in range(5):
+            lake.add(rows(((30 * number, number),)), SCHEMA)
+            with suppress(Killed):
+                lake.run()
+    assert killed
+    lose_checkpoint(lake.home)  # the state is made from what is left
+    lake.add(rows(((120, 4), (121, 5))), SCHEMA)
+    lake.run()
+    for _ in range(1 if kind == "tumbling" else 2):  # with the second the sessions before it are final
+        lake.add(rows(((200, 6),)), SCHEMA)
+        lake.run()
+    found = [(row["usual"], row["n"]) for row in lake.rows("window_start", "usual", "n")]
+    assert found[:4] == [(0, 1), (1, 1), (2, 1), (3, 1)]
+    assert found[4:] == ([(4, 2), (5, 1), (6, 1)] if kind == "tumbling" else [(4, 3)])
+    assert len([*(lake.home / "state" / "p" / "input").glob("*.parquet")]) <= 3
 
 
 class Running(StatefulProcessor):

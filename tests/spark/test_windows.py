@@ -93,7 +93,7 @@ def test_merged_table_equals_the_batch_query_whatever_the_slicing_lateness_and_r
     assert len(lake.rows("k", table=f"{lake.home}/state/p/late")) == sum(row["at"] is None for row in rows)
 
 
-@pytest.mark.parametrize("kind", ["tumbling", "session"])
+@pytest.mark.parametrize("kind", ["tumbling", pytest.param("session", marks=pytest.mark.slow)])
 def test_rows_of_years_that_python_has_not_do_not_stop_the_others(
     lake: Lake, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

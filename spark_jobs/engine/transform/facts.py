@@ -77,7 +77,7 @@ def facts_of(states: DataFrame) -> Facts:
 def facts_of_arrow(states: pa.Table) -> Facts:
     """The same of window rows in memory."""
     micros = {name: states[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for name in (START, END)}
-    days = pc.floor(pc.divide(pc.cast(micros[START], pa.float64()), float(_DAY)))
+    days = pc.divide(micros[START], pa.scalar(_DAY, pa.int64()))
     table = pa.table({"day": days, "first": micros[START], "end": micros[END], "rows": states[ROWS]})
     found = table.group_by("day").aggregate(
         [("first", "min"), ("first", "max"), ("end", "max"), ("rows", "sum"), ("rows", "count")]
