@@ -38,7 +38,7 @@ from include.cache.memory import Memory
 from include.cache.memory import measure as measure_memory
 from include.config.settings import Settings, load_settings
 from include.submit.java import find_java
-from include.submit.job import WORKER_DAEMON
+from include.submit.job import CACHED_DAEMON
 from include.submit.profile import SMALL, class_archive, delta_jars, java_options
 from spark_jobs.engine.cache.joins import CachedJoins, refuse_duplicates
 from spark_jobs.engine.session import build_session
@@ -109,7 +109,7 @@ def start_spark(options: str = "") -> SparkSession:
         "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension "
         "--conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog "
         "--conf spark.hadoop.fs.file.impl=org.apache.hadoop.fs.RawLocalFileSystem "
-        f"--conf spark.python.daemon.module={WORKER_DAEMON} "
+        f"--conf spark.python.daemon.module={CACHED_DAEMON} "
         "--conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false "
         "--conf spark.sql.shuffle.partitions=16 --conf spark.driver.host=127.0.0.1 pyspark-shell"
     )
