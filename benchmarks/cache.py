@@ -4,7 +4,8 @@
     python -m benchmarks.cache --batches 600   the published experiment's length, at 1,000,000 rows
 
 One driver, local[2]; per round each way joins the same 10,000 rows, in an order that turns with the round. `floor` is
-the batch without a join, `wide` one that has the joined columns already: the cost of such rows alone.
+the batch without a join, `wide` one that has the joined columns already: the cost of such rows alone; `lean` is cached,
+written without statistics and dictionaries.
 The first batch of a new driver is measured in processes of its own, with the JVM options that Sluice gives to jobs of
 that size. `--home FOLDER` keeps the tables for the next time.
 """
@@ -38,7 +39,7 @@ from include.cache.memory import Memory
 from include.cache.memory import measure as measure_memory
 from include.config.settings import Settings, load_settings
 from include.submit.java import find_java
-from include.submit.job import WORKER_DAEMON
+from include.submit.job import CACHED_DAEMON
 from include.submit.profile import SMALL, class_archive, delta_jars, java_options
 from spark_jobs.engine.cache.joins import CachedJoins, refuse_duplicates
 from spark_jobs.engine.session import build_session
@@ -50,7 +51,7 @@ SIZES = {100_000: 10, 1_000_000: 30, 4_000_000: 4}  # rows of the table: batches
 MAIN = 1_000_000
 SINK_ROUNDS = 8
 WAYS = ("floor", "cached", "uncached")
-SINK_WAYS = ("floor", "wide", "cached", "uncached")
+SINK_WAYS = ("floor", "wide", "cached", "lean", "uncached")
 
 
 @dataclass
@@ -109,7 +110,7 @@ def start_spark(options: str = "") -> SparkSession:
         "--conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension "
         "--conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog "
         "--conf spark.hadoop.fs.file.impl=org.apache.hadoop.fs.RawLocalFileSystem "
-        f"--conf spark.python.daemon.module={WORKER_DAEMON} "
+        f"--conf spark.python.daemon.module={CACHED_DAEMON} "
         "--conf spark.ui.enabled=false --conf spark.ui.showConsoleProgress=false "
         "--conf spark.sql.shuffle.partitions=16 --conf spark.driver.host=127.0.0.1 pyspark-shell"
     )
@@ -159,6 +160,14 @@ class Joiner:
 def noop(frame: DataFrame) -> None:
     """Compute all rows and drop them."""
     frame.write.format("noop").mode("overwrite").save()
+
+
+def append(spark: SparkSession, frame: DataFrame, location: str, *, lean: bool) -> None:
+    """Append to a Delta table; `lean` without the statistics and dictionaries of its columns."""
+    collect, hadoop = "spark.databricks.delta.stats.collect", spark.sparkContext._jsc.hadoopConfiguration()
+    spark.conf.set(collect, str(not lean).lower())
+    hadoop.set("parquet.enable.dictionary", str(not lean).lower())
+    frame.write.format("delta").mode("append").save(location)
 
 
 def run_rounds(
@@ -329,7 +338,7 @@ def measure(settings: Settings, batches: int) -> dict[str, object]:
                 files[rows][:SINK_ROUNDS],
                 rows,
                 "Delta",
-                lambda way, frame: frame.write.format("delta").mode("append").save(str(home / f"out-{way}")),
+                lambda way, frame: append(spark, frame, str(home / f"out-{way}"), lean=way == "lean"),
                 SINK_WAYS,
             )
             measured += under_pressure(joiner, files[rows][:4], rows)

@@ -20,7 +20,8 @@ from include.submit.secrets import split_secrets
 # The entry script of each section that is executed.
 APPLICATIONS = {name: PROJECT_ROOT / "spark_jobs" / f"{name}.py" for name in ("ingest", "copy_into", "transform")}
 APPLICATIONS["cache"] = PROJECT_ROOT / "spark_jobs" / "refresh_cache.py"
-WORKER_DAEMON = "spark_jobs.engine.cache.daemon"
+WORKER_DAEMON = "spark_jobs.engine.worker_daemon"
+CACHED_DAEMON = "spark_jobs.engine.cache.daemon"
 DRIVER_PYTHON = Path(__file__).with_name("driver_python.sh")
 # Above this number of paths Spark starts one task per file to list them, which costs more than the listing.
 LISTING_THRESHOLD = 100_000
@@ -148,9 +149,11 @@ def _state_conf(pipeline: Pipeline) -> dict[str, str]:
 
 
 def _worker_conf(pipeline: Pipeline, master: str) -> dict[str, str]:
-    """Python workers for cached joins, forked from a process that has imported what they need."""
+    """What Python workers are forked from; for cached joins a process that has imported what they need."""
+    if not master.startswith("local"):
+        return {}
     cached = pipeline.transform is not None and pipeline.transform.joins_cached
-    return {"spark.python.daemon.module": WORKER_DAEMON} if cached and master.startswith("local") else {}
+    return {"spark.python.daemon.module": CACHED_DAEMON if cached else WORKER_DAEMON}
 
 
 def _network_conf(master: str) -> dict[str, str]:

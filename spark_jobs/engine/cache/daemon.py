@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from spark_jobs.engine.worker_daemon import leave_zips
+
 # Arrow's jemalloc, which is not the allocator in use, begins a thread for its housekeeping; OpenBLAS one for each core.
 QUIET = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}
 SPARKS_OWN = "pyspark.daemon"
@@ -18,6 +20,7 @@ SPARKS_OWN = "pyspark.daemon"
 def main() -> None:
     """Import, then fork whenever the JVM asks for a worker."""
     os.environ.update(QUIET)
+    leave_zips()
     import pyspark.worker  # noqa: F401, PLC0415  after the environment was set
 
     import spark_jobs.engine.cache.worker  # noqa: F401, PLC0415

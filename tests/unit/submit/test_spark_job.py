@@ -1,6 +1,7 @@
 import importlib.util
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from include.config.reader import load_pipeline
 from include.config.settings import PROJECT_ROOT, Settings, load_settings
 from include.submit.command import guarded_command
 from include.submit.java import Java
-from include.submit.job import WORKER_DAEMON, SparkJob, plan_job
+from include.submit.job import CACHED_DAEMON, DRIVER_PYTHON, WORKER_DAEMON, SparkJob, plan_job, spark_home
 from include.submit.process import run_process
 from include.submit.profile import BULK_BYTES, JarsMissing, choose_profile, class_archive, delta_jars, java_options
 from include.submit.secrets import properties_path, secrets_file, split_secrets
@@ -59,17 +60,34 @@ def test_a_local_spark_listens_on_loopback_only(pipeline: Pipeline, settings: Se
 
 
 @pytest.mark.parametrize(
-    ("cached", "master", "own"), [(True, "local[2]", True), (False, "local[2]", False), (True, "yarn", False)]
+    ("cached", "master", "daemon"),
+    [(True, "local[2]", CACHED_DAEMON), (False, "local[2]", WORKER_DAEMON), (True, "yarn", None)],
 )
-def test_workers_of_cached_joins_are_forked_from_a_daemon_of_this_host(
-    tmp_path: Path, settings: Settings, cached: bool, master: str, own: bool
+def test_workers_are_forked_from_a_daemon_of_this_host(
+    tmp_path: Path, settings: Settings, cached: bool, master: str, daemon: str | None
 ) -> None:
     file = tmp_path / "joined.yaml"
     step = f"{{join: {{table: silver.d, on: [k], cached: {str(cached).lower()}}}}}"
     file.write_text(f"name: joined\ntransform: {{source: bronze.t, table: gold.t, steps: [{step}]}}\n")
-    module = _plan(load_pipeline(file), settings, master=master).conf.get("spark.python.daemon.module")
-    assert (module == WORKER_DAEMON) is own
-    assert importlib.util.find_spec(WORKER_DAEMON) is not None
+    assert _plan(load_pipeline(file), settings, master=master).conf.get("spark.python.daemon.module") == daemon
+    assert daemon is None or importlib.util.find_spec(daemon) is not None
+
+
+def test_driver_and_workers_import_the_installed_pyspark_and_not_sparks_zips() -> None:
+    """Python compiles what is in a zip anew in each process."""
+    home = spark_home()
+    zips = [str(file) for file in (home / "python" / "lib").glob("*.zip")]
+    assert len(zips) == 2
+    theirs = {"PYTHONPATH": os.pathsep.join([*zips, str(PROJECT_ROOT), "/users/own.zip"]), "SPARK_HOME": str(home)}
+    look = "import os, pyspark, py4j; print(pyspark.__file__, py4j.__file__, os.environ['PYTHONPATH'])"
+    worker = f"from spark_jobs.engine.worker_daemon import leave_zips; leave_zips(); {look}"
+    for command in ([str(DRIVER_PYTHON), "-c", look], [sys.executable, "-c", worker]):
+        environment = {**os.environ, **theirs, "PYSPARK_PYTHON": sys.executable}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        spark, py4j, path = done.stdout.split()
+        assert Path(spark).parent == home
+        assert ".zip" not in py4j
+        assert path == os.pathsep.join([str(PROJECT_ROOT), "/users/own.zip"])
 
 
 def test_shared_home_is_said_by_the_environment_and_passed_on_to_the_job(pipeline: Pipeline, tmp_path: Path) -> None:
