@@ -40,7 +40,10 @@ class Isolation:
         """The attempt with what was learnt, and the reason for each file that cannot be read."""
         unreadable: dict[str, str] = {}
         suspects = [file for file in files if file.path not in attempt.good and file.report.records != 0]
-        groups = deque(_in_groups(suspects, attempt.together or len(suspects)))
+        together = _in_groups(suspects, attempt.together or max(1, len(suspects)))
+        groups: deque[Sequence[BatchFile]] = deque(
+            part for group in together for part in by_few_shapes(group)
+        )  # a plan of all may not be possible
         while groups:
             group = groups.popleft()
             paths = tuple(file.path for file in group)
@@ -66,9 +69,7 @@ class Isolation:
             if self._schema is None:
                 infer_schema(self._spark, self._ingest, files)
                 return ""
-            parts = by_few_shapes(files)  # the plan of all at once may be what Spark failed at
-            counts = (self._miscount(part, own_columns(self._ingest, self._schema, part)) for part in parts)
-            return next(filter(None, counts), "")
+            return self._miscount(files, own_columns(self._ingest, self._schema, files))
         except (Py4JJavaError, PySparkException) as error:
             return f"Spark cannot read it: {root_cause(str(error))}"
 

@@ -22,7 +22,7 @@ from spark_jobs.engine.frames import FILE, RESCUED, exact_names, quoted, sql_lit
 from spark_jobs.engine.growth import changes, extended
 from spark_jobs.engine.misfits import is_misfit
 from spark_jobs.engine.readers import read_files
-from spark_jobs.engine.staging import needs_staging, read_staged
+from spark_jobs.engine.staging import Staging, needs_staging
 from spark_jobs.engine.widening import WIDENING, widened
 from spark_jobs.engine.work import Work
 
@@ -43,6 +43,9 @@ class Target:
     ingest: Ingest
     settings: Settings
     run_id: str
+
+    def __post_init__(self) -> None:
+        self._staging = Staging(self.spark, self.ingest)
 
     def write(self, work: Work) -> None:
         """Commit the batch.
@@ -127,7 +130,7 @@ class Target:
         schema = work.schema.schema
         if needs_staging(self.ingest, schema, work.full):
             spool = spool_of(self.settings, self.pipeline.name, work.planned.batch)
-            frame = read_staged(self.spark, self.ingest, schema, work.full, spool)
+            frame = self._staging.read(schema, work.full, spool)
         else:
             frame = read_files(self.spark, self.ingest, schema, work.full, fail_fast=not work.tried)
         misfit = is_misfit(self.ingest)
