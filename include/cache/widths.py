@@ -44,5 +44,5 @@ def _together(columns: Sequence[pa.Array], rows: int) -> Rows:
 def _between(offsets: pa.Array, widths: Rows) -> Rows:
     """Sums of what lies between the offsets."""
     sums = np.concatenate([[0], np.cumsum(widths)])
-    ends = sums[integers(offsets)]
-    return np.diff(ends).astype(np.int64)
+    between: Rows = np.diff(sums[integers(offsets)])
+    return between
