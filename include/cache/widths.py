@@ -44,5 +44,5 @@ def _together(columns: Sequence[pa.Array], rows: int) -> Rows:
 def _between(offsets: pa.Array, widths: Rows) -> Rows:
     """Sums of what lies between the offsets."""
     sums = np.concatenate([[0], np.cumsum(widths)])
-    widths_between: Rows = np.diff(sums[integers(offsets)]).astype(np.int64)
-    return widths_between
+    between: Rows = np.diff(sums[integers(offsets)])
+    return between

@@ -1,8 +1,9 @@
 """New pins for planned batches whose joined table can no longer be read at the version that was pinned.
 
 A batch keeps its pins through every replay. Where a pinned version is gone (the table was made anew, VACUUM took its
-files), the batch could never be done; as long as nothing was written for it, it is planned again with the newest
-version. Once a side table holds rows of it, its rows there and those that would come must be of one version: it stays.
+files), or was refused (it has two rows of a key, or lacks a column), the batch could never be done; as long as nothing
+was written for it, it is planned again with the newest version. Once a side table holds rows of it, its rows there and
+those that would come must be of one version: it stays.
 """
 
 import time
@@ -17,7 +18,7 @@ from deltalake import DeltaTable
 from include.config.errors import StorageError, TableLocked
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings, is_remote
-from include.ledger.state_files import read_document
+from include.ledger.state_files import read_document, write_document
 from include.ledger.table_lock import table_lock
 from include.ledger.tables import open_table, storage_errors
 from include.ledger.target import app_id, committed_batch
@@ -36,6 +37,7 @@ def repinned(
     if not tables or not pending or pipeline.transformation().pinned_tables != tuple(dict.fromkeys(tables)):
         return []  # the range that a stream_join reads of its other table hangs on its pin
     lost: dict[tuple[str, Pin], bool] = {}
+    refused = _refused(pipeline, settings, pending[0])  # those behind it take no older versions
     found = []
     for planned in pending:
         gone = {}
@@ -43,11 +45,34 @@ def repinned(
             pin = planned.pinned[name]
             if (name, pin) not in lost:
                 lost[name, pin] = pin != now[name] and _is_lost(settings.table_root(name), pin)
-            if lost[name, pin]:
+            if lost[name, pin] or (refused and pin != now[name]):
                 gone[name] = now[name]
         if gone:
             found.append(_with_pins(planned, gone, run_id))
     return _not_begun(pipeline, settings, found) if found else []
+
+
+def note_refused(pipeline: Pipeline, settings: Settings, planned: PlannedRange) -> None:
+    """Remember that a batch was refused with the versions that it has pinned: newer ones may be better.
+
+    Raises:
+        StorageError: the state folder cannot be written.
+    """
+    if planned.pinned:
+        write_document(_refusal(pipeline, settings, planned), {"pinned": _versions(planned)})
+
+
+def _refused(pipeline: Pipeline, settings: Settings, planned: PlannedRange) -> bool:
+    document = read_document(_refusal(pipeline, settings, planned))
+    return document is not None and document["pinned"] == _versions(planned)
+
+
+def _refusal(pipeline: Pipeline, settings: Settings, planned: PlannedRange) -> str:
+    return settings.state_root(pipeline.name, "refused_pins", f"{planned.batch}.json")
+
+
+def _versions(planned: PlannedRange) -> dict[str, str]:
+    return {name: f"{pin.table_id} {pin.version}" for name, pin in planned.pinned.items()}
 
 
 def _with_pins(planned: PlannedRange, pins: Mapping[str, Pin], run_id: str) -> PlannedRange:

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from include.cache.dimension import Dimension, current_version
 from include.cache.errors import DuplicateKeys
 from include.cache.memory import Memory
+from include.config.errors import ConfigError
 from include.transform.commits import HistoryLost
 from spark_jobs.engine.cache.joins import CachedJoins
 from tests.spark.transforming import Lake
@@ -87,6 +88,28 @@ def test_duplicate_keys_are_refused_with_the_key_and_nothing_is_written(lake: La
     with pytest.raises(DuplicateKeys, match=r"2 rows of the key kind = 'b'"):
         lake.run()
     assert not Path(lake.settings.table_root("gold.t")).exists()
+
+
+def test_batch_that_was_refused_for_its_dimension_takes_the_one_that_was_put_right(lake: Lake) -> None:
+    root = lake.settings.table_root("silver.kinds")
+    label(lake, b="B again")
+    add(lake, "a", "b")
+    with pytest.raises(DuplicateKeys):
+        lake.run()
+    DeltaTable(root).delete("label = 'B again'")
+    add(lake, "a")
+    lake.plan()
+    narrow = pa.table({"kind": ["a"], "size": pa.array([1], pa.int32())})
+    write_deltalake(root, narrow, mode="overwrite", schema_mode="overwrite")
+    assert lake.load() == 2
+    assert labels(lake) == ["A", "A", "B"]
+    add(lake, "a")
+    with pytest.raises(ConfigError, match="has no label"):
+        lake.run()
+    again = pa.table({"kind": ["a"], "label": ["A2"], "size": pa.array([1], pa.int32())})
+    write_deltalake(root, again, mode="overwrite", schema_mode="overwrite")
+    lake.run()
+    assert labels(lake) == ["A", "A", "A2", "B"]
 
 
 @pytest.mark.parametrize("cached", [True, False])

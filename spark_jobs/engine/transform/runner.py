@@ -19,13 +19,15 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from include.cache.figures import write_figures
-from include.config.errors import Defect
+from include.config.errors import Defect, SluiceError
+from include.config.exit_codes import ExitCode
 from include.config.pipeline import Pipeline
 from include.config.settings import Settings
 from include.ledger.target import app_id, committed_batch
 from include.transform.outcomes import write_missing
 from include.transform.plan_table import PlanTable
 from include.transform.ranges import PlannedRange
+from include.transform.repin import note_refused
 from spark_jobs.engine.cache.joins import CachedJoins
 from spark_jobs.engine.transform.append import AppendSink
 from spark_jobs.engine.transform.changes import ChangesSink
@@ -78,6 +80,10 @@ def _run(sink: Sink, planned: PlannedRange, pipeline: Pipeline, settings: Settin
         if not file_is_gone(error):
             raise
         raise vacuumed(planned, pipeline.transformation().source_name, error) from error
+    except SluiceError as error:
+        if error.exit_code in (ExitCode.DATA_REFUSED, ExitCode.CONFIG):
+            note_refused(pipeline, settings, planned)
+        raise
     finally:
         steps.release()
     if _committed(pipeline, settings) != planned.batch:
