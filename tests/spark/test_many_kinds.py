@@ -10,6 +10,7 @@ import pytest
 from pyarrow import orc
 
 from spark_jobs.engine import batch_files, staging
+from spark_jobs.engine.readers import read_files
 from tests.spark.conftest import Landing
 
 KINDS = 5
@@ -42,7 +43,7 @@ def test_files_of_many_kinds_are_loaded_as_those_of_few(landing: Landing, monkey
     rows = []
     for module in (batch_files, staging):
         monkeypatch.setattr(module, "FEW_SHAPES", 2)
-    read = Mock(wraps=staging.read_files)
+    read = Mock(wraps=read_files)
     monkeypatch.setattr(staging, "read_files", read)
     for most in (20_000, 0):
         monkeypatch.setattr(staging, "MOST_CELLS", most)
