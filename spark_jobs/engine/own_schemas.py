@@ -71,7 +71,7 @@ def _why_not(spark: SparkSession, ingest: Ingest, file: BatchFile) -> str:
         return f"Spark cannot read it: {str(error).strip().splitlines()[0][:300]}"
     for field in schema:
         # A VARIANT below others is not looked at value by value: see fitting.py.
-        if not isinstance(field.dataType, VariantType) and (strange := _strange(field.dataType)):
+        if not isinstance(field.dataType, VariantType) and (strange := _strange(field.dataType)) is not None:
             return f"column {field.name!r} has the type {strange.simpleString()}, which a table cannot hold"
     return ""
 
@@ -79,11 +79,14 @@ def _why_not(spark: SparkSession, ingest: Ingest, file: BatchFile) -> str:
 def _strange(data_type: DataType) -> DataType | None:
     """The part of the type that no table can hold, if there is one."""
     if isinstance(data_type, StructType):
-        return next((found for field in data_type if (found := _strange(field.dataType))), None)
+        if not data_type.fields:
+            return data_type
+        return next((found for field in data_type if (found := _strange(field.dataType)) is not None), None)
     if isinstance(data_type, ArrayType):
         return _strange(data_type.elementType)
     if isinstance(data_type, MapType):
-        return _strange(data_type.keyType) or _strange(data_type.valueType)
+        found = _strange(data_type.keyType)
+        return _strange(data_type.valueType) if found is None else found
     return None if isinstance(data_type, STORED) else data_type
 
 
