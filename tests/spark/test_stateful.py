@@ -167,15 +167,12 @@ def kill_at(point: str, patch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["tumbling", "session"])
 @pytest.mark.parametrize("point", ["before the commit", "after it", "between two files"])
 def test_kill_while_the_input_of_final_windows_is_taken_away_loses_nothing(
-    lake: Lake, point: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inputs, "LEAST_PRUNED", 2)
-    length = {"size": "1 minute"} if kind == "tumbling" else {"gap": "1 minute"}
-    window = {"type": kind, **length, "time": "at", "keys": ["k"], "late": LATE}
-    lake.configure([{"window": {**window, "measures": {"usual": "mode(v, true)", "n": "count(*)"}}}])
+    lake.configure([MODE])
     with monkeypatch.context() as patch:
         killed = kill_at(point, patch)
         for number in range(5):
@@ -186,12 +183,10 @@ def test_kill_while_the_input_of_final_windows_is_taken_away_loses_nothing(
     lose_checkpoint(lake.home)  # the state is made from what is left
     lake.add(rows(((120, 4), (121, 5))), SCHEMA)
     lake.run()
-    for _ in range(1 if kind == "tumbling" else 2):  # with the second the sessions before it are final
-        lake.add(rows(((200, 6),)), SCHEMA)
-        lake.run()
+    lake.add(rows(((200, 6),)), SCHEMA)
+    lake.run()
     found = [(row["usual"], row["n"]) for row in lake.rows("window_start", "usual", "n")]
-    assert found[:4] == [(0, 1), (1, 1), (2, 1), (3, 1)]
-    assert found[4:] == ([(4, 2), (5, 1), (6, 1)] if kind == "tumbling" else [(4, 3)])
+    assert found == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 1), (6, 1)]
     assert len([*(lake.home / "state" / "p" / "input").glob("*.parquet")]) <= 3
 
 

@@ -70,7 +70,7 @@ def not_merged(*_: Any) -> None:
     raise NotMerged("as if delta-rs could not")
 
 
-@pytest.mark.parametrize("kind", WINDOWS)
+@pytest.mark.parametrize("kind", ["tumbling", "session", pytest.param("sliding", marks=pytest.mark.slow)])
 def test_merged_table_equals_the_batch_query_whatever_the_slicing_lateness_and_replays(
     lake: Lake, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,14 +6,12 @@ every commit that a recorded run makes, with and without a state, is `slow`: `ma
 
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +21,20 @@ import yaml
 from deltalake import DeltaTable, write_deltalake
 
 from include.config.settings import PROJECT_ROOT, load_settings
-from include.transform.inputs import LEAST_PRUNED
 from tests.e2e.fault.injector import Injector, Point, When, recorded_points
 from tests.spark.oracle import MEASURES, SCHEMA, Row, differences, expected, in_order
-from tests.spark.test_windows import NOON, WINDOWS, events
+from tests.spark.test_windows import WINDOWS, events
 
 KILLS = 6
 SIDES: tuple[When, When] = ("before", "after")
 GOLD = "warehouse/gold/t/_delta_log"
-COMMIT_OF_INPUT = re.compile(r"put state/p/input/_delta_log/\d{20}\.json")
-# Kinds that Spark's state computes, and the windows that they are of. `pruned` ones have many batches, hours apart.
-STATEFUL = {"stateful": "tumbling", "pruned": "tumbling", "pruned_session": "session"}
 # What Spark's state can compute, too, and as DuckDB does.
 PLAIN = ("n", "n_v", "total", "positive", "revenue", "least", "most", "any_big")
 
 
 @dataclass(frozen=True)
 class World:
-    """A home with a table of events and a pipeline of windows of one kind: by merges, or by Spark's state."""
+    """A home with a table of events and a pipeline of windows of one kind; `stateful` is tumbling by Spark's state."""
 
     folder: Path
     kind: str
@@ -48,19 +42,18 @@ class World:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        return PLAIN if self.kind in STATEFUL else tuple(MEASURES)
+        return PLAIN if self.kind == "stateful" else tuple(MEASURES)
 
     @property
     def window(self) -> Mapping[str, Any]:
-        return WINDOWS[STATEFUL.get(self.kind, self.kind)]
+        return WINDOWS["tumbling" if self.kind == "stateful" else self.kind]
 
     def configure(self) -> None:
         lengths = {name: f"{value} seconds" for name, value in self.window.items() if name != "type"}
         measures = {name: MEASURES[name][0] for name in self.measures}
         step = {"type": self.window["type"], **lengths, "time": "at", "keys": ["k"], "measures": measures}
-        if self.kind in STATEFUL:  # rows of nine days ago are in time, unless the rows come hours apart
-            after = "10 days" if self.kind == "stateful" else "2 minutes"
-            step.update(engine="stateful", late={"after": after, "action": "divert"})
+        if self.kind == "stateful":  # rows of nine days ago are in time
+            step.update(engine="stateful", late={"after": "10 days", "action": "divert"})
         section = {"source": "bronze.t", "options": {"maxVersionsPerTrigger": 1}, "steps": [{"window": step}]}
         document = {"name": "p", "transform": {**section, "table": "gold.t"}}
         self.folder.mkdir(exist_ok=True)
@@ -90,13 +83,9 @@ class World:
         table = DeltaTable(str(self.folder / "warehouse" / "gold" / "t"))
         found = in_order(table.to_pyarrow_table(columns=["window_start", "k", *self.measures]).to_pylist())
         wanted = expected(self.rows, self.window)
-        if self.kind not in STATEFUL:
+        if self.kind != "stateful":
             return differences(found, wanted)
         shown = [{name: row[name] for name in ("window_start", "k", *PLAIN)} for row in wanted]
-        if self.kind == "pruned_session":  # a session is shown when it is final, with the next rows
-            newest = max(row["at"] for row in self.rows) - timedelta(minutes=90)
-            assert len(shown) > len(found) >= sum(row["window_start"] < newest for row in shown) > 0
-            shown = shown[: len(found)]
         return [f"{row} is not {other}" for row, other in zip(found, shown, strict=True) if row != other]
 
 
@@ -152,62 +141,6 @@ def test_every_commit_of_a_run_can_be_the_last_thing_before_a_kill(
             failed += [(point, when, problems)] if problems else []
             shutil.rmtree(world.folder)
     assert failed == []
-
-
-def hours_apart(count: int) -> list[Row]:
-    """Three rows of each hour, in the order of time: all windows but those of the last hour become final."""
-    moments = (NOON + timedelta(hours=hour, seconds=10 * second) for hour in range(count) for second in range(3))
-    return [{"at": at, "k": "a", "v": 1, "price": None, "who": None} for at in moments]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("kind", ["pruned", "pruned_session"])
-def test_killed_while_the_input_of_final_windows_is_taken_away(
-    tmp_path: Path, injector: Injector, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ready = World(tmp_path / "ready", kind, hours_apart(LEAST_PRUNED + 3))
-    ready.configure()
-    for hours in (range(1), range(1, LEAST_PRUNED)):  # the first batch is all that is there
-        for hour in hours:
-            ready.add(3 * hour, 3 * hour + 3)
-        assert ready.start().wait() == 0
-    for hour in range(LEAST_PRUNED, LEAST_PRUNED + 3):
-        ready.add(3 * hour, 3 * hour + 3)
-    recorded = ready.copy(tmp_path / "recorded")
-    assert recorded.start(injector.recording(recorded.folder, tmp_path / "log")).wait() == 0
-    assert recorded.problems() == []
-    failed = []
-    for point, when in [(point, when) for point in pruning_points(tmp_path / "log") for when in SIDES]:
-        world = ready.copy(tmp_path / "home")
-        problems = killed_and_recovered(world, injector, point, when) or without_checkpoint(world)
-        with capsys.disabled():
-            print(f"{kind} {when:6} {point!s:60} {problems or '0 lost, 0 doubled'}", flush=True)  # noqa: T201
-        failed += [(point, when, problems)] if problems else []
-        shutil.rmtree(world.folder)
-    assert failed == []
-
-
-def without_checkpoint(world: World) -> list[str]:
-    """What is wrong when the state is made from what is left of its input, and one more row comes."""
-    shutil.rmtree(world.folder / "state" / "p" / "checkpoint")
-    last = world.rows[-1]
-    more = replace(world, rows=[*world.rows, {**last, "at": last["at"] + timedelta(minutes=1)}])
-    more.add(len(world.rows), len(more.rows))
-    if (code := more.start().wait()) != 0:
-        return [f"the run without a checkpoint ended with {code}"]
-    return more.problems()
-
-
-def pruning_points(log: Path) -> list[Point]:
-    """The commits that take files out of the input and clean it up, and the first and last file that is deleted."""
-    lines = log.read_text().splitlines()
-    files = [at for at, line in enumerate(lines) if line.startswith("delete state/p/input/part-")]
-    begin = max(at for at, line in enumerate(lines[: files[0]]) if line.startswith(f"put {GOLD}/"))
-    commits = [at for at in range(begin, files[0]) if COMMIT_OF_INPUT.fullmatch(lines[at])]
-    assert commits
-    chosen = [lines[at].split(" ", 1) for at in (*commits, files[0], files[-1])]
-    return [Point("put" if verb == "put" else "delete", path) for verb, path in chosen]
 
 
 @pytest.mark.slow
