@@ -17,8 +17,7 @@ from tests.unit.ledger.site import NAME, Site
 PROJECT = Path(__file__).parents[3]
 
 MEASURED = """
-import json, resource, sys, time
-start = time.process_time()
+import json, resource, sys, threading, time
 began = time.monotonic()
 from pathlib import Path
 from include.config.pipeline import Pipeline
@@ -30,7 +29,8 @@ pipeline = Pipeline.model_validate({"name": "trips", "file": home / "trips.yaml"
 found = discover(pipeline, load_settings({"SLUICE_HOME": str(home)}), "run")
 print(json.dumps({
     "discovered": found.discovered,
-    "cpu": time.process_time() - start,
+    "processes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+    "threads": threading.active_count(),
     "seconds": time.monotonic() - began,
     "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     "modules": sorted(set(sys.modules) & {"pandas", "pyarrow.dataset", "pyspark", "obstore", "airflow", "numpy"}),
@@ -46,16 +46,18 @@ def measure(site: Site) -> dict[str, Any]:
     return figures
 
 
-def test_nothing_new_costs_less_than_half_a_second_of_cpu(site: Site) -> None:
+def test_nothing_new_starts_no_process_and_imports_nothing_heavy(site: Site) -> None:
+    """What that costs in seconds is in benchmarks/ingest.md: a machine that is busy takes longer."""
     for number in range(400):
         site.land(f"{number}.json")
     site.land("_SUCCESS")
     site.discover()
     site.load()
-    runs = [measure(site) for _ in range(3)]
-    assert [run["discovered"] for run in runs] == [0, 0, 0]
-    assert min(run["cpu"] for run in runs) < 0.5, runs
-    assert all(set(run["modules"]) <= {"numpy"} for run in runs), "each of the others costs a tenth of a second or more"
+    found = measure(site)
+    assert found["discovered"] == 0
+    assert found["processes"] == 0, "a JVM, or any other process"
+    assert found["threads"] == 1
+    assert set(found["modules"]) <= {"numpy"}, "each of the others costs a tenth of a second or more"
 
 
 @pytest.mark.slow
